@@ -1,0 +1,1 @@
+"""RLLTE Hub: trained agents, learning curves and scores, versioned as data."""

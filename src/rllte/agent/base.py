@@ -1,0 +1,264 @@
+"""The training loop that every agent shares: segments, points of the curve, resuming."""
+
+import abc
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from rllte import tables
+from rllte.agent.evaluation import Envs, acting, play_episodes
+from rllte.errors import HubError
+from rllte.files import write_bytes
+from rllte.seeding import env_seeds
+from rllte.torch_setup import torch_device, torch_threads
+
+MakeEnvs = Callable[[int, Sequence[int], bool], Envs]
+"""Makes environments from how many, a seed for each, and whether they are for training."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How training is run and watched, the same for all agents of a benchmark.
+
+    Attributes:
+        num_points: Points of the learning curve.
+        num_eval_episodes: Episodes of each point's evaluation.
+        num_eval_envs: Environments that play them.
+        deterministic: Whether evaluation takes the most probable action or draws one.
+        checkpoint_steps: Env steps between two resume points, where every environment starts anew.
+        num_threads: PyTorch's CPU threads; it decides the last bits of sums.
+    """
+
+    num_points: int
+    num_eval_episodes: int
+    num_eval_envs: int
+    deterministic: bool
+    checkpoint_steps: int
+    num_threads: int
+
+
+class Agent(abc.ABC):
+    """An agent with its networks, its optimizers and what it has learned so far.
+
+    A subclass sets ``policy``, ``modules`` and ``optimizers`` in ``build``, and does one round of
+    acting and learning in ``update``.
+
+    Args:
+        config: An instance of ``Config``.
+        settings: How training is run and watched.
+        make_envs: Makes the vectors of environments.
+        seed: Decides initial weights, draws and environments.
+        device: Where the networks live.
+        num_train_steps: What ``train`` does when not told otherwise.
+    """
+
+    Config: ClassVar[type]
+    config: Any
+    observation_space: gym.spaces.Box
+    action_space: Any
+    policy: nn.Module
+    modules: dict[str, nn.Module]
+    optimizers: dict[str, torch.optim.Optimizer]
+
+    def __init__(
+        self,
+        config: Any,
+        settings: TrainSettings,
+        make_envs: MakeEnvs,
+        *,
+        seed: int,
+        device: str | torch.device = "cpu",
+        num_train_steps: int = 1_000_000,
+    ) -> None:
+        self.config, self.settings, self.make_envs = config, settings, make_envs
+        self.seed, self.device, self.num_train_steps = seed, torch_device(device), num_train_steps
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        envs = make_envs(1, env_seeds(seed, "train", 0, 1), True)
+        if not isinstance(envs.single_observation_space, gym.spaces.Box):
+            raise HubError(f"observations are {envs.single_observation_space}; agents take one array.")
+        self.observation_space, self.action_space = envs.single_observation_space, envs.single_action_space
+        envs.close()
+        with torch.random.fork_rng(devices=[]):  # nn.Module draws from the global generator
+            torch.default_generator.manual_seed(seed)
+            self.build()
+        for module in self.modules.values():
+            module.to(self.device)
+        self.num_updates = 0
+        self._rows: list[list[float]] = []
+        self._ended: list[list[float]] = []
+
+    @abc.abstractmethod
+    def build(self) -> None:
+        """Make the networks, optimizers and buffers."""
+
+    @property
+    @abc.abstractmethod
+    def steps_per_update(self) -> int:
+        """Env steps of one ``update``."""
+
+    @abc.abstractmethod
+    def update(self, envs: Envs, obs: torch.Tensor) -> torch.Tensor:
+        """Act for ``steps_per_update`` env steps from ``obs``, learn, and return the next ``obs``."""
+
+    def extra_state(self) -> dict[str, Any]:
+        """Return what a resume needs besides modules, optimizers and the generator."""
+        return {}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:  # noqa: B027
+        """Take back what ``extra_state`` gave."""
+
+    @property
+    def env_step(self) -> int:
+        """Agent steps so far over all parallel environments, before frame skip."""
+        return self.num_updates * self.steps_per_update
+
+    def train(
+        self,
+        num_train_steps: float | None = None,
+        *,
+        log: str | Path | None = None,
+        resume: str | Path | None = None,
+        description: str | None = None,
+    ) -> pa.Table:
+        """Train until this many env steps were made in all, rounded up to whole updates.
+
+        Args:
+            num_train_steps: A whole number, also as ``2.5e+7``; the recipe's by default.
+            log: A ``.csv`` or ``.parquet`` file that gets the curves at each of their points.
+            resume: A file that keeps the state at each resume point; if it exists, training goes on
+                from it, to the same bytes as without the interruption.
+            description: What the progress bar says.
+
+        Returns:
+            The learning curves so far, with the columns of ``docs/formats.md``.
+
+        Raises:
+            HubError: The number is not positive and whole, or the weights became infinite or NaN.
+        """
+        total = math.ceil(
+            _whole(self.num_train_steps if num_train_steps is None else num_train_steps)
+            / self.steps_per_update
+        )
+        if resume is not None and Path(resume).exists():
+            self.load_state_dict(torch.load(resume, map_location="cpu", weights_only=True))
+        points = set(np.linspace(0, total, self.settings.num_points + 1).round().astype(int)[1:].tolist())
+        segment_updates = max(1, self.settings.checkpoint_steps // self.steps_per_update)
+        bar = tqdm(total=total * self.steps_per_update, initial=self.env_step, disable=None, unit="step")
+        bar.set_description(description or type(self).__name__)
+        with torch_threads(self.settings.num_threads), bar:
+            while self.num_updates < total:
+                segment = self.num_updates // segment_updates
+                end = min(total, (segment + 1) * segment_updates)
+                self._train_segment(segment, end, points, bar, Path(log) if log else None)
+                if resume is not None:
+                    buffer = io.BytesIO()
+                    torch.save(self.state_dict(), buffer)
+                    write_bytes(Path(resume), buffer.getvalue())
+        return self.curves()
+
+    def _train_segment(self, segment: int, end: int, points: set[int], bar: Any, log: Path | None) -> None:
+        num_envs = self.config.num_envs
+        envs = self.make_envs(num_envs, env_seeds(self.seed, "train", segment, num_envs), True)
+        obs, _ = envs.reset()
+        while self.num_updates < end:
+            obs = self.update(envs, obs)
+            self.num_updates += 1
+            bar.update(self.steps_per_update)
+            if self.num_updates in points:
+                self._add_point(bar)
+                if log is not None:
+                    tables.write_table(log, self.curves())
+        envs.close()
+
+    def record_episodes(self, infos: Mapping[str, Any]) -> None:
+        """Remember the episodes that ended in a training step, for the curve's next point."""
+        if "_episode" in infos:
+            ended = infos["_episode"]
+            self._ended += np.stack([infos["episode"]["r"], infos["episode"]["l"]], axis=1)[ended].tolist()
+
+    def _add_point(self, bar: Any) -> None:
+        if not all(bool(p.isfinite().all()) for p in self.policy.parameters()):
+            raise HubError(
+                f"{type(self).__name__} diverged: infinite or NaN weights at step {self.env_step}."
+            )
+        point = sum(row[0] for row in self._rows)
+        returns, lengths = self.evaluate(
+            env_seeds(self.seed, "curve", int(point), self.settings.num_eval_envs)
+        )
+        if self._ended:
+            train_row = [*np.mean(self._ended, axis=0).tolist(), len(self._ended)]
+        else:  # no episode ended since the previous point: its value stays
+            last = [row[2:4] for row in self._rows if row[0] == 0][-1:]
+            train_row = [*(last[0] if last else (math.nan, math.nan)), 0]
+        self._ended = []
+        self._rows.append([0, self.env_step, *train_row])
+        self._rows.append([1, self.env_step, float(returns.mean()), float(lengths.mean()), len(returns)])
+        bar.set_postfix_str(f"return {returns.mean():.4g}", refresh=False)
+
+    def evaluate(self, seeds: Sequence[int], num_episodes: int | None = None) -> tuple[Any, Any]:
+        """Play whole episodes in new environments with the policy as it stands.
+
+        Args:
+            seeds: One for each environment.
+            num_episodes: In all; the settings' by default.
+
+        Returns:
+            Undiscounted returns ``(num_episodes,)`` and lengths ``(num_episodes,)`` in agent steps.
+        """
+        envs = self.make_envs(len(seeds), seeds, False)
+        generator = torch.Generator(self.device).manual_seed(seeds[0])
+        act = acting(self.policy, self.action_space, self.settings.deterministic, generator)
+        episodes = play_episodes(act, envs, num_episodes or self.settings.num_eval_episodes)
+        envs.close()
+        return episodes
+
+    def curves(self) -> pa.Table:
+        """Return the learning curves so far, one row per point and split."""
+        splits, steps, returns, lengths, counts = zip(*self._rows, strict=True) if self._rows else [()] * 5
+        columns = [
+            [self.seed] * len(steps),
+            ["eval" if split else "train" for split in splits],
+            [int(step) for step in steps],
+            returns,
+            lengths,
+            [int(count) for count in counts],
+        ]
+        return pa.table(columns, schema=tables.CURVES)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that training needs to go on, as tensors and plain values."""
+        return {
+            "num_updates": self.num_updates,
+            "rows": self._rows,
+            "ended": [list(episode) for episode in self._ended],
+            "generator": self.generator.get_state(),
+            "modules": {name: module.state_dict() for name, module in self.modules.items()},
+            "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
+            "extra": self.extra_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what ``state_dict`` gave."""
+        self.num_updates, self._rows, self._ended = state["num_updates"], state["rows"], state["ended"]
+        self.generator.set_state(state["generator"])
+        for name, module in self.modules.items():
+            module.load_state_dict(state["modules"][name])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.load_extra_state(state["extra"])
+
+
+def _whole(number: float) -> int:
+    if number < 1 or number != int(number):
+        raise HubError(f"num_train_steps is {number}; write a whole number of 1 or more.")
+    return int(number)

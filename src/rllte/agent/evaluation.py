@@ -1,0 +1,85 @@
+"""Playing whole episodes with a policy."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from rllte.errors import HubError
+
+Envs = gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor]
+Act = Callable[[torch.Tensor], torch.Tensor]
+
+
+class Episodes(NamedTuple):
+    """Returns ``(num_episodes,)`` float64 and lengths ``(num_episodes,)`` int64 in agent steps."""
+
+    returns: npt.NDArray[np.float64]
+    lengths: npt.NDArray[np.int64]
+
+
+def play_episodes(act: Act, envs: Envs, num_episodes: int) -> Episodes:
+    """Play the same number of episodes in every environment, counted from its first.
+
+    Taking whichever episodes finish first would favour short ones. Episode k of environment i is
+    entry ``k * num_envs + i``.
+
+    Args:
+        act: Observations to actions.
+        envs: Reset here.
+        num_episodes: In all; a multiple of ``envs.num_envs``.
+
+    Raises:
+        HubError: ``num_episodes`` is no positive multiple of ``num_envs``.
+    """
+    rounds, rest = divmod(num_episodes, envs.num_envs)
+    if rest or rounds < 1:
+        raise HubError(f"num_episodes is {num_episodes}; write a multiple of num_envs ({envs.num_envs}).")
+    returns = np.zeros((rounds, envs.num_envs))
+    lengths = np.zeros((rounds, envs.num_envs), np.int64)
+    played = np.zeros(envs.num_envs, np.int64)
+    obs, _ = envs.reset()
+    while played.min() < rounds:
+        obs, _, _, _, infos = envs.step(act(obs))
+        for i in np.flatnonzero(infos.get("_episode", ())):
+            if played[i] < rounds:
+                returns[played[i], i] = infos["episode"]["r"][i]
+                lengths[played[i], i] = infos["episode"]["l"][i]
+                played[i] += 1
+    return Episodes(returns.ravel(), lengths.ravel())
+
+
+def acting(
+    policy: Act,
+    action_space: gym.Space[object],
+    deterministic: bool,
+    generator: torch.Generator | None = None,
+) -> Act:
+    """Return what acts by a policy's outputs.
+
+    Args:
+        policy: Observations to logits for a discrete space, to actions in [-1, 1] for a continuous one.
+        action_space: Of one environment.
+        deterministic: The most probable action; else one drawn from the softmax of the logits. A
+            continuous policy's output is its deterministic action.
+        generator: Draws the actions.
+    """
+
+    @torch.no_grad()
+    def act(obs: torch.Tensor) -> torch.Tensor:
+        output = policy(obs)
+        if not isinstance(action_space, gym.spaces.Discrete):
+            return output
+        if deterministic:
+            return output.argmax(dim=1)
+        return sample_categorical(output, generator)
+
+    return act
+
+
+def sample_categorical(logits: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+    """Draw one action per row of logits ``(batch, num_actions)``; returns ``(batch,)`` int64."""
+    return torch.multinomial(logits.softmax(dim=1), 1, generator=generator).squeeze(1)

@@ -1,0 +1,25 @@
+"""Vectors of environments, one file per simulator, on envpool.
+
+``ENVS`` maps a benchmark to the function that makes its environments; what it names is imported when used.
+"""
+
+from typing import Any
+
+from rllte import registry
+
+ENVS = {
+    "minigrid": "rllte.env.minigrid:make_envpool_minigrid_env",
+    "dmc": "rllte.env.dmc:make_envpool_dmc_env",
+}
+
+_EXPORTS = {target.split(":")[1]: target for target in ENVS.values()}
+_EXPORTS["make_dmc_env"] = ENVS["dmc"]
+
+__all__ = ["ENVS", "make_dmc_env", "make_envpool_dmc_env", "make_envpool_minigrid_env"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a ``make_`` function at its first use."""
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'rllte.env' has no attribute {name!r}")
+    return registry.load(_EXPORTS[name], "Environments need")

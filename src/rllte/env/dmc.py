@@ -1,0 +1,95 @@
+"""The DeepMind Control Suite (Tassa et al., 2018) on envpool, observed by its state.
+
+Tasks have dm_control's names, ``domain_task``, with ``cup_catch`` for ``ball_in_cup`` ``catch``. Physics,
+rewards and time limits are dm_control's; a test plays both side by side.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import envpool
+import gymnasium as gym
+import numpy as np
+import torch
+
+from rllte.env.vector import Array, EnvpoolVectorEnv, check_task
+from rllte.errors import HubError
+
+TASKS = {
+    env_id: "".join(word.capitalize() for word in env_id.replace("cup_", "ball_in_cup_").split("_")) + "-v1"
+    for env_id in (
+        "acrobot_swingup", "cartpole_balance", "cartpole_balance_sparse", "cartpole_swingup",
+        "cartpole_swingup_sparse", "cheetah_run", "cup_catch", "finger_spin", "finger_turn_easy",
+        "finger_turn_hard", "fish_swim", "fish_upright", "hopper_hop", "hopper_stand", "humanoid_run",
+        "humanoid_stand", "humanoid_walk", "pendulum_swingup", "quadruped_run", "quadruped_walk",
+        "reacher_easy", "reacher_hard", "swimmer_swimmer6", "swimmer_swimmer15", "walker_run",
+        "walker_stand", "walker_walk",
+    )
+}  # fmt: skip
+"""envpool's name of each task."""
+
+# envpool's dicts hold what every task of a domain might need; these are dm_control's keys in its order,
+# where the two differ.
+_OBSERVATION_KEYS = {
+    "finger_spin": ("position", "velocity", "touch"),
+    "fish_swim": ("joint_angles", "upright", "target", "velocity"),
+    "fish_upright": ("joint_angles", "upright", "velocity"),
+    "humanoid": ("joint_angles", "head_height", "extremities", "torso_vertical", "com_velocity", "velocity"),
+    "quadruped": ("egocentric_state", "torso_velocity", "torso_upright", "imu", "force_torque"),
+}
+
+
+def make_envpool_dmc_env(
+    env_id: str = "cheetah_run",
+    num_envs: int = 1,
+    seed: int | Sequence[int] = 0,
+    device: str | torch.device = "cpu",
+    num_threads: int = 0,
+) -> EnvpoolVectorEnv:
+    """Make a vector of DeepMind Control environments.
+
+    Args:
+        env_id: ``domain_task``, such as ``"cheetah_run"``.
+        num_envs: How many environments.
+        seed: A seed (environment i takes ``seed + i``), or one for each environment.
+        device: Where observations, rewards and flags go.
+        num_threads: envpool's threads; 0 lets it choose. Results do not depend on it.
+
+    Returns:
+        Observations ``(num_envs, obs_dim)`` float32, the arrays of dm_control's dict one after the
+        other in its order; actions ``(num_envs, action_dim)`` in [-1, 1], scaled to the task's own
+        bounds; rewards in [0, 1]; episodes of 1,000 steps that end truncated.
+
+    Raises:
+        UnknownNameError: There is no such task.
+    """
+    task_id = TASKS.get(env_id, env_id)
+    check_task("dmc", env_id, task_id, {task: name for name, task in TASKS.items()})
+    keys = _OBSERVATION_KEYS.get(env_id) or _OBSERVATION_KEYS.get(env_id.split("_")[0])
+    bounds = envpool.make_spec(task_id).action_space
+    low, high = bounds.low.astype(np.float64), bounds.high.astype(np.float64)
+
+    def read_obs(raw: dict[str, Array]) -> Array:
+        parts = [raw[key] for key in keys or raw]
+        return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1, dtype=np.float32)
+
+    def write_action(actions: Array) -> Array:
+        if actions.shape != (num_envs, *low.shape):
+            raise HubError(f"actions have shape {actions.shape}; {env_id} takes {(num_envs, *low.shape)}.")
+        return low + (actions.astype(np.float64).clip(-1.0, 1.0) + 1.0) * (0.5 * (high - low))
+
+    def observation_space(space: Any) -> gym.Space[Any]:
+        obs_dim = sum(int(np.prod(space[key].shape)) for key in keys or space)
+        return gym.spaces.Box(-np.inf, np.inf, (obs_dim,), np.float32)
+
+    return EnvpoolVectorEnv(
+        task_id,
+        num_envs=num_envs,
+        seed=seed,
+        device=device,
+        observation_space=observation_space,
+        action_space=lambda space: gym.spaces.Box(-1.0, 1.0, space.shape, np.float32),
+        read_obs=read_obs,
+        write_action=write_action,
+        num_threads=num_threads,
+    )

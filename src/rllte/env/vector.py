@@ -1,0 +1,170 @@
+"""A Gymnasium vector environment on envpool that gives tensors and resets within the step."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import envpool
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium.vector.utils import batch_space
+
+from rllte.errors import HubError, UnknownNameError
+
+Array = npt.NDArray[Any]
+Infos = dict[str, Any]
+
+
+class EnvpoolVectorEnv(gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor]):
+    """Many copies of one environment, stepped together by envpool.
+
+    When an episode ends, the step returns the first observation of the next one (Gymnasium's
+    ``SAME_STEP`` autoreset), and ``infos`` holds, for all environments,
+
+    * ``final_obs``: ``(num_envs, *obs_shape)``, the true last observation where an episode ended,
+      which is what bootstrapping at a truncation needs;
+    * ``episode``: ``{"r": (num_envs,) float64, "l": (num_envs,) int64}``, the undiscounted return and
+      the length in agent steps of the episodes that ended, 0 elsewhere;
+    * ``_episode``: ``(num_envs,)`` bool, where an episode ended.
+
+    envpool itself resets one step later and spends a step on it; here the environments that ended
+    are reset at once, so every step is a transition.
+
+    Args:
+        task_id: The name that envpool knows.
+        num_envs: How many environments; at least 1.
+        seed: A seed of 0 or more (environment i takes ``seed + i``), or one seed for each.
+        device: Where the tensors go.
+        observation_space: Of one environment, after ``read_obs``.
+        action_space: Of one environment, before ``write_action``.
+        read_obs: Turns envpool's batch of observations into one array of ``observation_space``.
+        write_action: Turns a batch of actions into envpool's.
+        options: Passed on to ``envpool.make``.
+    """
+
+    def __init__(
+        self,
+        task_id: str,
+        *,
+        num_envs: int,
+        seed: int | Sequence[int],
+        device: str | torch.device,
+        observation_space: Callable[[gym.Space[Any]], gym.Space[Any]],
+        action_space: Callable[[gym.Space[Any]], gym.Space[Any]],
+        read_obs: Callable[[Any], Array],
+        write_action: Callable[[Array], Array],
+        **options: Any,
+    ) -> None:
+        if num_envs < 1:
+            raise HubError(f"num_envs is {num_envs}; write 1 or more.")
+        self.metadata = {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
+        self.num_envs = num_envs
+        self.device = torch.device(device)
+        self._task_id, self._options = task_id, options
+        self._read_obs, self._write_action = read_obs, write_action
+        self._start(_seed_list(seed, num_envs))
+        self.single_observation_space = observation_space(self._pool.observation_space)
+        self.single_action_space = action_space(self._pool.action_space)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+
+    def _start(self, seeds: list[int]) -> None:
+        self._seeds, self._fresh = seeds, True
+        self._pool = envpool.make(
+            self._task_id, env_type="gymnasium", num_envs=self.num_envs, seed=seeds, **self._options
+        )
+
+    def reset(
+        self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[torch.Tensor, Infos]:
+        """Begin a new episode in every environment.
+
+        Args:
+            seed: Starts the random streams anew; without it they go on.
+            options: Not used; Gymnasium's signature has it.
+
+        Returns:
+            ``(obs, infos)``: obs is ``(num_envs, *obs_shape)``.
+        """
+        seeds = self._seeds if seed is None else _seed_list(seed, self.num_envs)
+        if seed is not None and not (self._fresh and seeds == self._seeds):
+            self._start(seeds)
+        self._fresh = False
+        raw, _ = self._pool.reset()
+        self._returns = np.zeros(self.num_envs, np.float64)
+        self._lengths = np.zeros(self.num_envs, np.int64)
+        return self._tensor(self._read_obs(raw)), {}
+
+    def step(
+        self, actions: torch.Tensor | Array
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, Infos]:
+        """Step every environment once.
+
+        Args:
+            actions: ``(num_envs,)`` integers, or ``(num_envs, action_dim)`` in [-1, 1].
+
+        Returns:
+            ``(obs, rewards, terminated, truncated, infos)``: obs ``(num_envs, *obs_shape)``, rewards
+            ``(num_envs,)`` float32, terminated and truncated ``(num_envs,)`` bool.
+        """
+        array = actions.detach().cpu().numpy() if isinstance(actions, torch.Tensor) else np.asarray(actions)
+        raw, rewards, terminated, truncated, _ = self._pool.step(self._write_action(array))
+        obs = self._read_obs(raw)
+        self._returns += rewards
+        self._lengths += 1
+        infos: Infos = {}
+        ended = terminated | truncated
+        if ended.any():
+            obs = self._end_episodes(obs, ended, infos)
+        return (
+            self._tensor(obs),
+            self._tensor(rewards.astype(np.float32, copy=False)),
+            self._tensor(terminated),
+            self._tensor(truncated),
+            infos,
+        )
+
+    def _end_episodes(self, obs: Array, ended: Array, infos: Infos) -> Array:
+        """Report the episodes that ended, reset their environments, return the next observations."""
+        infos["final_obs"] = self._tensor(obs)
+        infos["episode"] = {"r": self._returns * ended, "l": self._lengths * ended}
+        infos["_episode"] = ended
+        self._returns[ended] = 0.0
+        self._lengths[ended] = 0
+        raw, reset = self._pool.reset(np.flatnonzero(ended).astype(np.int32))
+        obs = obs.copy()
+        obs[reset["env_id"]] = self._read_obs(raw)
+        return obs
+
+    def _tensor(self, array: Array) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+    def close_extras(self, **_: Any) -> None:
+        """Let envpool go; its threads end with it."""
+        self._pool.close()
+
+
+def check_task(benchmark: str, env_id: str, task_id: str, known: dict[str, str]) -> None:
+    """Raise unless envpool has the task.
+
+    Args:
+        benchmark: Named in the error.
+        env_id: As the caller wrote it.
+        task_id: As envpool would name it.
+        known: The env_id of each task_id of this benchmark.
+
+    Raises:
+        UnknownNameError: There is no such task.
+    """
+    if task_id not in known:
+        raise UnknownNameError("env_id", env_id, known.values(), where=f"benchmark '{benchmark}'")
+
+
+def _seed_list(seed: int | Sequence[int], num_envs: int) -> list[int]:
+    seeds = [seed + i for i in range(num_envs)] if isinstance(seed, int) else [int(s) for s in seed]
+    if len(seeds) != num_envs:
+        raise HubError(f"{len(seeds)} seeds for {num_envs} environments; give one for each.")
+    if min(seeds) < 0 or max(seeds) >= 2**31:
+        raise HubError(f"seed is {seed}; environment seeds lie in [0, 2**31).")
+    return seeds

@@ -1,0 +1,64 @@
+"""The errors that this package raises on purpose.
+
+HubError
+├── UnknownNameError       a benchmark, agent, env_id, seed or setting that does not exist
+├── MissingArtifactError   it exists by name, but cannot be had: planned, not pulled, damaged
+└── MissingExtraError      a package of an optional extra is not installed
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class HubError(Exception):
+    """Base of the errors of this package; its text is one readable line."""
+
+
+class UnknownNameError(HubError):
+    """A name that does not exist, with what exists instead.
+
+    Attributes:
+        kind: What was named, such as ``"env_id"``.
+        name: The name as the caller wrote it.
+        known: The names that exist.
+    """
+
+    def __init__(self, kind: str, name: object, known: Iterable[object], where: str = "") -> None:
+        self.kind, self.name = kind, str(name)
+        self.known = tuple(str(item) for item in known)
+        super().__init__(f"Unknown {kind} {self.name!r}{where and ' for ' + where}. {self._hint()}")
+
+    def _hint(self) -> str:
+        by_lower = {item.lower(): item for item in self.known}
+        near = difflib.get_close_matches(self.name.lower(), by_lower, n=1, cutoff=0.5)
+        if near:
+            return f"Did you mean {by_lower[near[0]]!r}?"
+        if not self.known:
+            return "There are none yet."
+        shown = ", ".join(self.known[:8])
+        return f"Known: {shown}{', …' if len(self.known) > 8 else ''}."
+
+
+class MissingArtifactError(HubError):
+    """An artifact that has a name but cannot be had here.
+
+    Attributes:
+        path: The artifact's path in the repository, or the cell that is planned.
+    """
+
+    def __init__(self, path: str, message: str) -> None:
+        self.path = path
+        super().__init__(message)
+
+
+class MissingExtraError(HubError):
+    """A package of an optional extra is not installed.
+
+    Attributes:
+        package: The missing package.
+        extra: The extra of rllte-hub that installs it.
+    """
+
+    def __init__(self, purpose: str, package: str, extra: str) -> None:
+        self.package, self.extra = package, extra
+        super().__init__(f'{purpose} {package}. Install it with: pip install "rllte-hub[{extra}]"')

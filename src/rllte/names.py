@@ -1,0 +1,122 @@
+"""Names of benchmarks, agents, cells and runs, and the paths of their artifacts."""
+
+import re
+from dataclasses import dataclass
+
+from rllte.errors import HubError, UnknownNameError
+
+BENCHMARKS = ("atari", "dmc", "procgen", "minigrid")
+
+KINDS = ("curves", "scores", "policy", "model")
+"""The kinds of artifact: curves and scores of a run or a cell, policy and model of a run."""
+
+_BENCHMARK_ALIASES = {"dmcontrol": "dmc"}
+_WORD = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def benchmark_name(name: str) -> str:
+    """Return the canonical name of a benchmark, whatever its case, hyphens and underscores.
+
+    Raises:
+        UnknownNameError: There is no such benchmark.
+    """
+    plain = agent_name(name)
+    plain = _BENCHMARK_ALIASES.get(plain, plain)
+    if plain not in BENCHMARKS:
+        raise UnknownNameError("benchmark", name, BENCHMARKS)
+    return plain
+
+
+def agent_name(name: str) -> str:
+    """Return the plain form of an agent's name: ``"DrQ-v2"`` is ``"drqv2"``."""
+    return re.sub(r"[-_ ]", "", str(name)).lower()
+
+
+def env_name(benchmark: str, env_id: str) -> str:
+    """Return an env_id as the hub writes it: MiniGrid's without their common prefix."""
+    return str(env_id).removeprefix("MiniGrid-") if benchmark == "minigrid" else str(env_id)
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """All seeds of one agent on one environment: ``minigrid/ppo/Empty-6x6-v0``."""
+
+    benchmark: str
+    agent: str
+    env_id: str
+
+    def __post_init__(self) -> None:
+        for kind in ("benchmark", "agent", "env_id"):
+            if not _WORD.fullmatch(getattr(self, kind)):
+                raise UnknownNameError(kind, getattr(self, kind), ())
+
+    def __str__(self) -> str:
+        return f"{self.benchmark}/{self.agent}/{self.env_id}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Cell":
+        """Read ``benchmark/agent/env_id``.
+
+        Raises:
+            HubError: The text has not three parts.
+            UnknownNameError: The benchmark does not exist, or a part is not a plain word.
+        """
+        parts = text.split("/")
+        if len(parts) != 3:
+            raise HubError(f"{text!r} is not a cell. Write benchmark/agent/env_id: minigrid/ppo/Empty-6x6-v0")
+        benchmark = benchmark_name(parts[0])
+        return cls(benchmark, agent_name(parts[1]), env_name(benchmark, parts[2]))
+
+    @property
+    def stage_file(self) -> str:
+        """The dvc.yaml that defines the stages of this cell, relative to the repository."""
+        return f"pipelines/{self.benchmark}/{self.agent}/dvc.yaml"
+
+    def path(self, kind: str) -> str:
+        """Return the path of this cell's curves or scores, relative to the repository."""
+        if kind not in ("curves", "scores"):
+            raise UnknownNameError("kind of a cell's artifact", kind, ("curves", "scores"))
+        return f"data/{self}/{kind}.parquet"
+
+
+@dataclass(frozen=True, order=True)
+class Run:
+    """One training run: ``minigrid/ppo/Empty-6x6-v0/seed-0``."""
+
+    cell: Cell
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise HubError(f"seed is {self.seed}; a seed is 0 or more.")
+
+    def __str__(self) -> str:
+        return f"{self.cell}/seed-{self.seed}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Run":
+        """Read ``benchmark/agent/env_id/seed-N``.
+
+        Raises:
+            HubError: The text has another form.
+            UnknownNameError: The benchmark does not exist, or a part is not a plain word.
+        """
+        match = re.fullmatch(r"(.+)/seed-(\d+)", text)
+        if not match:
+            raise HubError(f"{text!r} is not a run. Write CELL/seed-N: minigrid/ppo/Empty-6x6-v0/seed-0")
+        return cls(Cell.parse(match[1]), int(match[2]))
+
+    def path(self, kind: str) -> str:
+        """Return the path of one of this run's files, relative to the repository."""
+        folder = f"data/runs/{self}"
+        paths = {
+            "curves": f"{folder}/curves.parquet",
+            "scores": f"{folder}/scores.parquet",
+            "policy": f"{folder}/policy.safetensors",
+            "train": f"{folder}/train.json",
+            "model": f"models/{self}/model.pt",
+            "resume": f"scratch/{self}/{{spec}}/resume.pt",
+        }
+        if kind not in paths:
+            raise UnknownNameError("kind of a run's file", kind, paths)
+        return paths[kind]

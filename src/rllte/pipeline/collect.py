@@ -1,0 +1,33 @@
+"""Collecting a cell: the curves and scores of all its seeds in one table each."""
+
+from pathlib import Path
+
+from rllte import tables
+from rllte.errors import HubError, MissingArtifactError
+from rllte.files import write_bytes
+from rllte.names import Cell
+from rllte.pipeline.spec import read_runs, read_spec
+
+
+def collect(root: Path, cell: Cell) -> None:
+    """Write the curves and scores of a cell from those of its runs, in the order of their seeds.
+
+    Raises:
+        MissingArtifactError: A run has no curves or scores here.
+        HubError: The runs have different env steps or numbers of episodes.
+    """
+    runs = [run for run in read_runs(root, cell.benchmark, cell.agent) if run.cell == cell]
+    spec = read_spec(root, cell)
+    metadata = {**spec.describe(runs[0]), "run": str(cell), "seeds": " ".join(str(run.seed) for run in runs)}
+    for kind, schema, axis in (("curves", tables.CURVES, "env_step"), ("scores", tables.SCORES, "episode")):
+        parts = []
+        for run in runs:
+            path = run.path(kind)
+            if not (root / path).exists():
+                raise MissingArtifactError(
+                    path, f"{path} is not here. Make it with: dvc repro {cell.stage_file}"
+                )
+            parts.append(tables.read_parquet((root / path).read_bytes(), schema, path))
+            if not parts[-1].select(["split", axis]).equals(parts[0].select(["split", axis])):
+                raise HubError(f"{path} has another {axis} axis than {runs[0].path(kind)}.")
+        write_bytes(root / cell.path(kind), tables.to_parquet(tables.concat(parts), metadata))

@@ -1,0 +1,60 @@
+"""Evaluating a run: the scores of its policy over whole episodes."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+
+from rllte import tables
+from rllte.agent.evaluation import Act, Episodes, acting, play_episodes
+from rllte.files import write_bytes
+from rllte.names import Run
+from rllte.pipeline.spec import Spec, read_spec
+from rllte.pipeline.train import load_policy, make_envs
+from rllte.seeding import env_seeds
+from rllte.torch_setup import torch_threads
+
+
+def evaluate(root: Path, run: Run) -> None:
+    """Play the evaluation episodes of a run and write its scores."""
+    spec = read_spec(root, run.cell)
+    episodes = play(spec, load_policy(root, run, spec).policy, run.seed, spec.evaluation.num_episodes)
+    num_episodes = len(episodes.returns)
+    columns = [
+        [run.seed] * num_episodes,
+        ["eval"] * num_episodes,
+        range(num_episodes),
+        episodes.returns,
+        episodes.lengths,
+    ]
+    table = pa.table([pa.array(column) for column in columns], names=tables.SCORES.names)
+    write_bytes(root / run.path("scores"), tables.to_parquet(table.cast(tables.SCORES), spec.describe(run)))
+
+
+def play(
+    spec: Spec, model: Act, seed: int, num_episodes: int, *, index: int = 0, device: str = "cpu"
+) -> Episodes:
+    """Play episodes by the evaluation protocol of a cell.
+
+    Args:
+        spec: The cell's settings.
+        model: A policy, or a model that was exported from one.
+        seed: The run's seed.
+        num_episodes: A multiple of the protocol's ``num_envs``, or fewer than that.
+        index: 0 plays the episodes of the stored scores; another number, others.
+        device: Where the model is.
+    """
+    num_envs = min(spec.evaluation.num_envs, num_episodes)
+    seeds = env_seeds(seed, "score", index, num_envs)
+    envs = make_envs(spec, num_envs, seeds, training=False)
+    generator = torch.Generator().manual_seed(seeds[0])
+    act = acting(
+        lambda obs: model(obs.to(device)).cpu(),
+        envs.single_action_space,
+        spec.evaluation.deterministic,
+        generator,
+    )
+    with torch_threads(spec.evaluation.num_threads):
+        episodes = play_episodes(act, envs, num_episodes)
+    envs.close()
+    return episodes

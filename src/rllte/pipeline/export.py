@@ -1,0 +1,98 @@
+"""Exporting a run: a TorchScript model that was checked against the policy."""
+
+import io
+import json
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from rllte import tables
+from rllte.agent.base import Agent
+from rllte.errors import HubError
+from rllte.files import sha256, write_bytes
+from rllte.names import Run
+from rllte.pipeline.evaluate import play
+from rllte.pipeline.spec import Spec, read_spec
+from rllte.pipeline.train import load_policy, make_envs, settings_of
+from rllte.seeding import env_seeds
+
+TOLERANCE = 1e-5
+"""How far an output of the model may be from the policy's."""
+
+
+def export(root: Path, run: Run) -> None:
+    """Export the policy of a run as TorchScript, check it, and write it.
+
+    Raises:
+        HubError: The model disagrees with the policy, or its episodes with the stored scores.
+    """
+    spec = read_spec(root, run.cell)
+    agent = load_policy(root, run, spec)
+    scores = tables.read_parquet((root / run.path("scores")).read_bytes(), tables.SCORES, run.path("scores"))
+    returns = scores.column("episode_return").to_numpy()
+    metadata = {
+        **settings_of(spec),
+        "run": str(run),
+        "spec": spec.hash,
+        "observation_space": str(agent.observation_space),
+        "action_space": str(agent.action_space),
+        "output": "logits" if hasattr(agent.action_space, "n") else "action in [-1, 1]",
+        "mean_score": round(float(returns.mean(dtype=np.float64)), 6),
+        "policy_sha256": sha256((root / run.path("policy")).read_bytes()),
+    }
+    data = to_torchscript(agent.policy, metadata)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
+        model = torch.jit.load(io.BytesIO(data))
+    _check_outputs(model, agent, spec, run)
+    replayed = play(spec, model, run.seed, spec.evaluation.num_envs).returns.astype(np.float32)
+    if not np.array_equal(replayed, returns[: len(replayed)]):
+        raise HubError(
+            f"{run}: the model's episodes return {replayed}, the scores say {returns[: len(replayed)]}."
+        )
+    write_bytes(root / run.path("model"), data)
+
+
+def to_torchscript(policy: nn.Module, metadata: dict[str, object]) -> bytes:
+    """Return a policy as the bytes of a TorchScript archive, the same on every machine.
+
+    Args:
+        policy: In eval mode; called with observations alone.
+        metadata: Goes into the archive as ``metadata.json``.
+    """
+    buffer = io.BytesIO()  # a file's name would become part of the bytes
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
+        text = json.dumps(metadata, indent=2, sort_keys=True)
+        torch.jit.save(torch.jit.script(policy), buffer, _extra_files={"metadata.json": text})
+    return _without_debug_files(buffer.getvalue())
+
+
+def _without_debug_files(data: bytes) -> bytes:
+    """Drop the debug records, which name the folder that the source was in; loading needs none."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as new:
+        for name in old.namelist():
+            if not name.endswith(".debug_pkl"):
+                new.writestr(zipfile.ZipInfo(name), old.read(name))
+    return buffer.getvalue()
+
+
+@torch.no_grad()
+def _check_outputs(model: nn.Module, agent: Agent, spec: Spec, run: Run) -> None:
+    num_envs, generator = 16, np.random.default_rng(run.seed)
+    envs = make_envs(spec, num_envs, env_seeds(run.seed, "curve", 0, num_envs), training=False)
+    envs.action_space.seed(int(generator.integers(2**31)))
+    obs, _ = envs.reset()
+    batch = [obs]
+    for _ in range(15):
+        obs, *_ = envs.step(envs.action_space.sample())
+        batch.append(obs)
+    envs.close()
+    difference = (model(torch.cat(batch)) - agent.policy(torch.cat(batch))).abs().max().item()
+    if not difference <= TOLERANCE:
+        raise HubError(f"{run}: the model's outputs differ from the policy's by {difference:.2g}.")

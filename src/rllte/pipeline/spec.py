@@ -1,0 +1,265 @@
+"""Specs: the settings of a cell, read from the YAML of ``pipelines/`` and checked once."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from rllte import registry
+from rllte.agent import AGENTS
+from rllte.agent.base import TrainSettings
+from rllte.errors import HubError, UnknownNameError
+from rllte.files import sha256
+from rllte.names import Cell, Run
+
+FORMAT_VERSION = 1
+"""Version of the files' formats, as docs/formats.md describes them."""
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How final scores are made.
+
+    Attributes:
+        num_episodes: Of each seed.
+        num_envs: Environments that play them, the same number each.
+        deterministic: Whether the most probable action is taken or one is drawn.
+        num_threads: PyTorch's CPU threads.
+    """
+
+    num_episodes: int
+    num_envs: int
+    deterministic: bool
+    num_threads: int
+
+
+@dataclass(frozen=True)
+class Support:
+    """What a benchmark covers, published or planned, and the budget of the paper scale.
+
+    Attributes:
+        agents: Names of agents.
+        env_ids: Names of environments.
+        num_train_steps: Env steps of a run at the paper scale.
+        num_seeds: Runs of a cell at the paper scale.
+    """
+
+    agents: list[str]
+    env_ids: list[str]
+    num_train_steps: int
+    num_seeds: int
+
+
+@dataclass(frozen=True)
+class BenchmarkParams:
+    """``pipelines/<benchmark>/params.yaml``."""
+
+    benchmark: str
+    support: dict[str, Any]
+    env: dict[str, Any]
+    train: dict[str, Any]
+    evaluation: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class AgentParams:
+    """``pipelines/<benchmark>/<agent>/params.yaml``."""
+
+    agent: str
+    version: int
+    source: str
+    hyperparameters: dict[str, Any]
+    paper: dict[str, Any]
+    envs: dict[str, Any]
+    runs: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """All settings of a cell.
+
+    Attributes:
+        cell: Whose settings they are.
+        scale: ``"published"`` (what this repository's artifacts were trained with) or ``"paper"``.
+        version: Of the agent's behaviour.
+        source: Where the hyper-parameters come from.
+        num_train_steps: Budget in env steps.
+        env: Options of the environments.
+        train: How training is run and watched.
+        evaluation: How scores are made.
+        hyperparameters: The agent's ``Config``.
+    """
+
+    cell: Cell
+    scale: str
+    version: int
+    source: str
+    num_train_steps: int
+    env: dict[str, Any]
+    train: TrainSettings
+    evaluation: EvaluationSettings
+    hyperparameters: Any
+
+    def training(self) -> dict[str, Any]:
+        """Return the settings that decide the bytes of a training run, as plain values."""
+        settings = dataclasses.asdict(self)
+        del settings["source"], settings["evaluation"]
+        return {**settings, "cell": str(self.cell)}
+
+    @property
+    def hash(self) -> str:
+        """Sixteen hexadecimal digits that name the settings of training."""
+        return sha256(json.dumps(self.training(), sort_keys=True).encode())[:16]
+
+    def describe(self, run: Run) -> dict[str, str]:
+        """Return what a published file says of itself."""
+        return {
+            "format": str(FORMAT_VERSION),
+            "run": str(run),
+            "scale": self.scale,
+            "num_train_steps": str(self.num_train_steps),
+            "spec": self.hash,
+        }
+
+
+def read_benchmark(root: Path, benchmark: str) -> BenchmarkParams:
+    """Read the settings that the agents of a benchmark share."""
+    return _read(root, f"pipelines/{benchmark}/params.yaml", BenchmarkParams)
+
+
+def read_agent(root: Path, benchmark: str, agent: str) -> AgentParams:
+    """Read the settings of an agent on a benchmark.
+
+    Raises:
+        UnknownNameError: The benchmark has no pipeline of that agent.
+    """
+    known = sorted(path.parent.name for path in root.glob(f"pipelines/{benchmark}/*/params.yaml"))
+    if agent not in known:
+        raise UnknownNameError("agent", agent, known, where=f"benchmark '{benchmark}'")
+    return _read(root, f"pipelines/{benchmark}/{agent}/params.yaml", AgentParams)
+
+
+def read_support(root: Path, benchmark: str) -> Support:
+    """Read what a benchmark covers."""
+    where = f"pipelines/{benchmark}/params.yaml: support"
+    return _checked(Support, read_benchmark(root, benchmark).support, where)
+
+
+def read_runs(root: Path, benchmark: str, agent: str) -> list[Run]:
+    """Return the published runs of an agent on a benchmark, sorted."""
+    params = read_agent(root, benchmark, agent)
+    runs = []
+    for name, line in params.runs.items():
+        run = Run(Cell(benchmark, agent, line["env_id"]), line["seed"])
+        if str(run) != f"{benchmark}/{agent}/{name}":
+            raise HubError(f"pipelines/{benchmark}/{agent}/params.yaml: runs.{name} says {line}.")
+        runs.append(run)
+    return sorted(runs)
+
+
+def read_spec(root: Path, cell: Cell, scale: str | None = None) -> Spec:
+    """Read and check the settings of a cell.
+
+    Args:
+        root: The repository.
+        cell: Whose settings.
+        scale: ``"published"`` or ``"paper"``; by default published where the cell is, else paper.
+
+    Raises:
+        UnknownNameError: The benchmark does not know the agent or the env_id.
+        HubError: A key is unknown or missing, or has a value of the wrong kind.
+    """
+    support = read_support(root, cell.benchmark)
+    if cell.env_id not in support.env_ids:
+        raise UnknownNameError("env_id", cell.env_id, support.env_ids, where=f"benchmark '{cell.benchmark}'")
+    shared, own = read_benchmark(root, cell.benchmark), read_agent(root, cell.benchmark, cell.agent)
+    file = f"pipelines/{cell.benchmark}/{cell.agent}/params.yaml"
+    scale = scale or ("published" if cell.env_id in own.envs else "paper")
+    if scale == "published" and cell.env_id in own.envs:
+        num_train_steps = own.envs[cell.env_id]["num_train_steps"]
+    else:
+        num_train_steps = support.num_train_steps
+    values = {**own.hyperparameters, **(own.paper if scale == "paper" else {})}
+    agent = registry.load(AGENTS[cell.agent], "Training needs")
+    return Spec(
+        cell=cell,
+        scale=scale,
+        version=own.version,
+        source=own.source,
+        num_train_steps=num_train_steps,
+        env=shared.env,
+        train=_checked(TrainSettings, shared.train, f"pipelines/{cell.benchmark}/params.yaml: train"),
+        evaluation=_checked(
+            EvaluationSettings, shared.evaluation, f"pipelines/{cell.benchmark}/params.yaml: evaluation"
+        ),
+        hyperparameters=_checked(agent.Config, values, f"{file}: hyperparameters"),
+    )
+
+
+def override(spec: Spec, changes: dict[str, Any]) -> Spec:
+    """Return a spec with some settings changed by name.
+
+    Raises:
+        UnknownNameError: No such setting.
+        HubError: A value of the wrong kind.
+    """
+    parts = {"train": spec.train, "hyperparameters": spec.hyperparameters}
+    known = {field.name: part for part, value in parts.items() for field in dataclasses.fields(value)}
+    for name, value in changes.items():
+        if name not in known:
+            raise UnknownNameError("setting", name, known, where=str(spec.cell))
+        part = parts[known[name]]
+        values = {**dataclasses.asdict(part), name: value}
+        parts[known[name]] = _checked(type(part), values, f"settings of {spec.cell}")
+    return dataclasses.replace(spec, **parts)
+
+
+def _read(root: Path, path: str, kind: type[Any]) -> Any:
+    try:
+        values = YAML(typ="safe").load((root / path).read_text())
+    except FileNotFoundError:
+        raise HubError(f"{path} is not in {root}. Is it a checkout of RLLTE Hub?") from None
+    except YAMLError as error:
+        raise HubError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    return _checked(kind, values, path)
+
+
+def _checked(kind: type[Any], values: object, where: str) -> Any:
+    """Make a dataclass from plain values after checking keys and types."""
+    if not isinstance(values, dict):
+        raise HubError(f"{where} is {values!r}; expected keys and values.")
+    joint = ": " if where.endswith(".yaml") else "."
+    fields = {field.name: field.type for field in dataclasses.fields(kind)}
+    for name in values:
+        if name not in fields:
+            raise UnknownNameError("key", name, fields, where=where)
+    for name, wanted in fields.items():
+        if name not in values:
+            raise HubError(f"{where}{joint}{name} is missing.")
+        _check_type(values[name], wanted, f"{where}{joint}{name}")
+    return kind(**{name: float(value) if fields[name] is float else value for name, value in values.items()})
+
+
+def _check_type(value: object, wanted: Any, where: str) -> None:
+    plain = getattr(wanted, "__origin__", wanted)
+    accepted = (int, float) if plain is float else plain
+    if isinstance(value, accepted) and (plain is bool or not isinstance(value, bool)):
+        return
+    if isinstance(value, str) and plain in (int, float):
+        raise HubError(f"{where} is the text {value!r}; {_number_hint(value, plain)}")
+    raise HubError(f"{where} is {value!r}; expected {plain.__name__}.")
+
+
+def _number_hint(text: str, wanted: type) -> str:
+    try:
+        number = float(text)
+    except ValueError:
+        return f"expected {wanted.__name__}."
+    if wanted is int:
+        return f"write {int(number)}."
+    mantissa, _, exponent = text.lower().partition("e")
+    return f"write {mantissa}.0e{exponent}." if exponent and "." not in mantissa else f"write {number}."

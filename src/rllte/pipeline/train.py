@@ -1,0 +1,116 @@
+"""Training a run: its curves, its policy's weights, and what the run cost."""
+
+import json
+import platform
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+from rllte import registry, tables
+from rllte.agent import AGENTS
+from rllte.agent.base import Agent
+from rllte.agent.evaluation import Envs
+from rllte.env import ENVS
+from rllte.errors import MissingArtifactError
+from rllte.files import write_bytes
+from rllte.names import Run
+from rllte.pipeline.spec import Spec, read_spec
+
+
+def make_envs(spec: Spec, num_envs: int, seeds: Sequence[int], training: bool) -> Envs:
+    """Make the environments of a cell.
+
+    Args:
+        spec: The cell's settings.
+        num_envs: How many.
+        seeds: One for each.
+        training: Whether rewards and episodes may be those of training (clipped, one life).
+    """
+    make = registry.load(ENVS[spec.cell.benchmark], "Environments need")
+    envs: Envs = make(spec.cell.env_id, num_envs, seeds, num_threads=spec.train.num_threads, **spec.env)
+    return envs
+
+
+def make_agent(spec: Spec, seed: int, device: str | torch.device = "cpu") -> Agent:
+    """Build the agent of a spec, untrained."""
+    agent: Agent = registry.load(AGENTS[spec.cell.agent], "Training needs")(
+        spec.hyperparameters,
+        spec.train,
+        partial(make_envs, spec),
+        seed=seed,
+        device=device,
+        num_train_steps=spec.num_train_steps,
+    )
+    return agent
+
+
+def train(root: Path, run: Run) -> None:
+    """Train a run and write its curves, policy and cost; an interrupted one goes on where it stopped.
+
+    Args:
+        root: The repository.
+        run: Which run.
+    """
+    spec = read_spec(root, run.cell)
+    agent = make_agent(spec, run.seed)
+    resume = root / run.path("resume").format(spec=spec.hash)
+    start, first_step = time.perf_counter(), 0
+    if resume.exists():
+        first_step = torch.load(resume, weights_only=True)["num_updates"] * agent.steps_per_update
+    curves = agent.train(resume=resume, description=str(run))
+    seconds = time.perf_counter() - start
+    metadata = spec.describe(run)
+    tensors = {name: value.contiguous() for name, value in agent.policy.state_dict().items()}
+    # one key: the order of several would differ from process to process
+    policy = safetensors.torch.save(tensors, {"rllte_hub": json.dumps(metadata)})
+    write_bytes(root / run.path("policy"), policy)
+    write_bytes(root / run.path("curves"), tables.to_parquet(curves, metadata))
+    cost = {
+        "env_steps": agent.env_step,
+        "env_steps_per_s": round((agent.env_step - first_step) / seconds, 1),
+        "resumed_at_env_step": first_step,
+        "seconds": round(seconds, 1),
+        "num_threads": spec.train.num_threads,
+        "device": str(agent.device),
+        "cpu": _cpu_name(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+    write_bytes(root / run.path("train"), (json.dumps(cost, indent=2) + "\n").encode())
+    shutil.rmtree(resume.parent)
+
+
+def load_policy(root: Path, run: Run, spec: Spec) -> Agent:
+    """Return the agent of a run with the weights of its stored policy.
+
+    Raises:
+        MissingArtifactError: The policy is not in the checkout.
+    """
+    path = root / run.path("policy")
+    if not path.exists():
+        raise MissingArtifactError(
+            run.path("policy"), f"{run.path('policy')} is not here. Get it with: rllte-hub pull {run}"
+        )
+    agent = make_agent(spec, run.seed)
+    agent.policy.load_state_dict(safetensors.torch.load(path.read_bytes()))
+    agent.policy.eval()
+    return agent
+
+
+def settings_of(spec: Spec) -> dict[str, object]:
+    """Return all settings of a spec as plain values, for people to read."""
+    return {**asdict(spec), "cell": str(spec.cell)}
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")

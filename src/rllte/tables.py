@@ -1,0 +1,82 @@
+"""The tables of curves and scores: their columns, and reading and writing them whole."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from rllte.errors import HubError
+from rllte.files import write_bytes
+
+CURVES = pa.schema(
+    [
+        ("seed", pa.int32()),
+        ("split", pa.string()),
+        ("env_step", pa.int64()),
+        ("episode_return", pa.float32()),
+        ("episode_length", pa.float32()),
+        ("num_episodes", pa.int32()),
+    ]
+)
+SCORES = pa.schema(
+    [
+        ("seed", pa.int32()),
+        ("split", pa.string()),
+        ("episode", pa.int32()),
+        ("episode_return", pa.float32()),
+        ("episode_length", pa.int32()),
+    ]
+)
+
+
+def to_parquet(table: pa.Table, metadata: Mapping[str, str] | None = None) -> bytes:
+    """Return a table as the bytes of a Parquet file; the same table always gives the same bytes.
+
+    Args:
+        table: What to write.
+        metadata: Text that goes into the file's own metadata.
+    """
+    if metadata:
+        table = table.replace_schema_metadata(dict(metadata))
+    buffer = io.BytesIO()
+    pa.parquet.write_table(table, buffer, compression="zstd", store_schema=False)
+    return buffer.getvalue()
+
+
+def read_parquet(data: bytes, schema: pa.Schema, name: str) -> pa.Table:
+    """Read a Parquet file that must have exactly these columns.
+
+    Raises:
+        HubError: It is no Parquet file, or has other columns.
+    """
+    try:
+        table = pa.parquet.read_table(pa.BufferReader(data))
+    except pa.ArrowException as error:
+        raise HubError(f"{name} is not a readable Parquet file: {error}") from None
+    if not table.schema.equals(schema, check_metadata=False):
+        raise HubError(f"{name} has columns {table.schema.names}; expected {schema.names} and their types.")
+    return table
+
+
+def concat(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return the rows of several tables, one table after the other, in one chunk."""
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a table as CSV or Parquet, as the file's suffix says.
+
+    Raises:
+        HubError: The suffix is neither ``.csv`` nor ``.parquet``.
+    """
+    if path.suffix == ".parquet":
+        write_bytes(path, to_parquet(table))
+    elif path.suffix == ".csv":
+        buffer = io.BytesIO()
+        pa.csv.write_csv(table, buffer)
+        write_bytes(path, buffer.getvalue())
+    else:
+        raise HubError(f"{path} ends in {path.suffix!r}; write .csv or .parquet.")

@@ -1,0 +1,43 @@
+"""What this package asks of PyTorch as a whole: a device that exists, a number of threads."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from rllte.errors import HubError, UnknownNameError
+
+
+def torch_device(device: str | torch.device) -> torch.device:
+    """Return a device that is there.
+
+    Raises:
+        UnknownNameError: There is no such kind of device.
+        HubError: This machine has no such device.
+    """
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise UnknownNameError("device", device, ("cpu", "cuda", "cuda:0", "mps")) from None
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise HubError(
+            f"device is {str(found)!r}, but PyTorch sees {count or 'no'} CUDA devices. Try device='cpu'."
+        )
+    if found.type == "mps" and not torch.backends.mps.is_available():
+        raise HubError("device is 'mps', but PyTorch sees none. Try device='cpu'.")
+    return found
+
+
+@contextmanager
+def torch_threads(num_threads: int) -> Iterator[None]:
+    """Compute with this many CPU threads inside the block.
+
+    The number changes how sums are split, and with that their last bits: it is a setting of a run.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
