@@ -1,6 +1,10 @@
-"""The ``rllte-hub`` command."""
+"""The ``rllte-hub`` command: thin commands that read options, call one function and print the result."""
 
+import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -21,44 +25,190 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="rllte-hub")
 def main() -> None:
-    """Trained agents, learning curves and scores of reinforcement learning, versioned as data."""
+    """Trained agents, learning curves and scores of reinforcement learning, versioned as data.
+
+    CELL is benchmark/agent/env_id, such as minigrid/ppo/Empty-6x6-v0; RUN adds /seed-0.
+    """
 
 
-def _root() -> Path:
-    return Path.cwd()
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@main.command()
-@click.argument("run")
-def train(run: str) -> None:
-    """Train RUN; a DVC stage calls this."""
-    from rllte.pipeline.train import train
+@main.command(name="list")
+@click.option("--benchmark", help="Only this benchmark.")
+@click.option("--agent", help="Only this agent.")
+@click.option("--env-id", help="Only this environment.")
+@click.option("--planned", is_flag=True, help="List what is planned, not published yet.")
+@as_json
+def list_cells(
+    benchmark: str | None, agent: str | None, env_id: str | None, planned: bool, as_json: bool
+) -> None:
+    """List the published cells: scale, budget, seeds, mean score with its 95 % interval."""
+    from rllte.hub.catalogue import read_catalogue
+    from rllte.hub.store import default_repo
 
-    train(_root(), Run.parse(run))
-
-
-@main.command()
-@click.argument("run")
-def evaluate(run: str) -> None:
-    """Evaluate the policy of RUN; a DVC stage calls this."""
-    from rllte.pipeline.evaluate import evaluate
-
-    evaluate(_root(), Run.parse(run))
-
-
-@main.command()
-@click.argument("run")
-def export(run: str) -> None:
-    """Export the policy of RUN as TorchScript; a DVC stage calls this."""
-    from rllte.pipeline.export import export
-
-    export(_root(), Run.parse(run))
+    status = "planned" if planned else "published"
+    rows = read_catalogue(default_repo()).rows(status, benchmark, agent, env_id)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    table = [["CELL", "SCALE", "ENV STEPS", "SEEDS", "MEAN RETURN", "95 % INTERVAL"]]
+    for row in rows:
+        score = f"{row['mean']:.4g}" if "mean" in row else "planned"
+        interval = "{:.4g} – {:.4g}".format(*row["interval"]) if "interval" in row else ""
+        name = f"{row['benchmark']}/{row['agent']}/{row['env_id']}"
+        steps = f"{row['num_train_steps']:,}"
+        table.append([name, row["scale"], steps, str(row["num_seeds"]), score, interval])
+    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
+    for line in table:
+        padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
+        click.echo("  ".join(padded).rstrip())
 
 
 @main.command()
 @click.argument("cell")
-def collect(cell: str) -> None:
-    """Collect the runs of CELL; a DVC stage calls this."""
-    from rllte.pipeline.collect import collect
+@as_json
+def show(cell: str, as_json: bool) -> None:
+    """Show a CELL: budget, seeds, scores, settings, and what regenerates it."""
+    from ruamel.yaml import YAML
 
-    collect(_root(), Cell.parse(cell))
+    catalogue, name = _catalogue_and_cell(cell)
+    artifacts = [
+        row for row in catalogue.artifacts.values() if (row["benchmark"], row["agent"], row["env_id"]) == name
+    ]
+    facts: dict[str, Any] = {
+        **catalogue.cells["/".join(name)],
+        "regenerate": f"dvc repro {Cell(*name).stage_file}:collect@{name[2]}",
+        "settings": catalogue.pipelines.get("/".join(name[:2]), "no pipeline yet"),
+        "artifacts": [
+            {key: row[key] for key in ("path", "md5", "sha256", "size", "mean", "interval") if key in row}
+            for row in artifacts
+        ],
+    }
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        yaml = YAML(typ="safe")
+        yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+        yaml.width = 110
+        yaml.dump(facts, sys.stdout)
+
+
+@main.command()
+@click.argument("cells", nargs=-1, required=True, metavar="CELL...")
+def pull(cells: tuple[str, ...]) -> None:
+    """Fetch the curves, scores and models of each CELL into the cache."""
+    from tqdm import tqdm
+
+    from rllte.hub.store import default_repo, fetch
+
+    for cell in cells:
+        catalogue, name = _catalogue_and_cell(cell)
+        owner = Cell(*name)
+        wanted = [catalogue.artifact(owner, kind) for kind in ("curves", "scores")]
+        seeds = catalogue.cells[str(owner)]["seeds"]
+        wanted += [catalogue.artifact(Run(owner, seed), "model") for seed in seeds]
+        for artifact in tqdm(wanted, desc=str(owner), unit="file", disable=None):
+            fetch(default_repo(), artifact)
+        click.echo(f"{owner}: {len(wanted)} files, {sum(a.size for a in wanted) / 1e6:.2f} MB", err=True)
+
+
+def _table_command(kind: str, help_text: str) -> None:
+    @main.command(name=kind, help=help_text)
+    @click.argument("cell")
+    @click.option("--format", "form", type=click.Choice(["csv", "json", "parquet"]), default="csv")
+    @click.option(
+        "-o", "--output", type=click.File("wb"), default="-", help="A file; standard output by default."
+    )
+    def command(cell: str, form: str, output: Any) -> None:
+        from rllte import tables
+        from rllte.hub.store import default_repo, fetch
+
+        catalogue, name = _catalogue_and_cell(cell)
+        data = fetch(default_repo(), catalogue.artifact(Cell(*name), kind))
+        schema = {"curves": tables.CURVES, "scores": tables.SCORES}[kind]
+        output.write(tables.convert(tables.read_parquet(data, schema, cell), form))
+
+
+_table_command("curves", "Print the learning curves of a CELL, one row per seed, split and point.")
+_table_command("scores", "Print the scores of a CELL, one row per seed, split and episode.")
+
+
+@main.command()
+@click.argument("cells", nargs=-1, required=True, metavar="CELL...")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="An image."
+)
+def plot(cells: tuple[str, ...], output: Path) -> None:
+    """Plot the evaluation curves of each CELL: mean and 95 % bootstrap interval over seeds."""
+    from rllte.hub.benchmark import BENCHMARK_CLASSES
+    from rllte.hub.plot import plot_curves
+
+    curves = {}
+    for cell in cells:
+        _, (benchmark, agent, env_id) = _catalogue_and_cell(cell)
+        curves[f"{benchmark}/{agent}/{env_id}"] = BENCHMARK_CLASSES[benchmark]().load_curves(env_id, agent)
+    plot_curves(curves, output)
+    click.echo(output)
+
+
+@main.command()
+@click.argument("run")
+@click.option("-n", "--num-episodes", default=10, show_default=True, type=click.IntRange(1), help="How many.")
+def play(run: str, num_episodes: int) -> None:
+    """Play new episodes with the model of RUN; print their returns beside the published score."""
+    from rllte import registry
+    from rllte.hub.benchmark import BENCHMARK_CLASSES
+
+    parsed = Run.parse(run)
+    catalogue, (benchmark, agent, env_id) = _catalogue_and_cell(str(parsed.cell))
+    hub = BENCHMARK_CLASSES[benchmark]()
+    model = hub.load_models(env_id, agent, parsed.seed)
+    spec = registry.load("rllte.pipeline.spec:read_spec", "Playing needs")(hub.repo, parsed.cell)
+    play_model = registry.load("rllte.pipeline.evaluate:play", "Playing needs")
+    episodes = play_model(spec, model, parsed.seed, num_episodes, index=1)
+    for episode_return, length in zip(episodes.returns, episodes.lengths, strict=True):
+        click.echo(f"return {episode_return:.4g}, {length} steps")
+    row = catalogue.artifacts[parsed.path("scores")]
+    low, high = row["interval"]
+    click.echo(
+        f"mean of {num_episodes} new episodes: {episodes.returns.mean():.4g}; published mean of "
+        f"{catalogue.cells[str(parsed.cell)]['num_episodes']}: {row['mean']:.4g} "
+        f"(95 % interval {low:.4g} – {high:.4g})"
+    )
+
+
+def _catalogue_and_cell(text: str) -> tuple[Any, tuple[str, str, str]]:
+    from rllte.hub.catalogue import read_catalogue
+    from rllte.hub.store import default_repo
+
+    parts = text.split("/")
+    if len(parts) != 3:
+        raise HubError(f"{text!r} is not a cell. Write benchmark/agent/env_id: minigrid/ppo/Empty-6x6-v0")
+    catalogue = read_catalogue(default_repo())
+    cell = catalogue.cell(*parts)
+    return catalogue, (cell.benchmark, cell.agent, cell.env_id)
+
+
+def _stage(name: str, parse: Callable[[str], Cell | Run], metavar: str, help_text: str) -> None:
+    @main.command(name=name, help=f"{help_text} Run from a checkout; a DVC stage calls this.")
+    @click.argument("target", metavar=metavar)
+    def command(target: str) -> None:
+        from rllte import registry
+
+        function = registry.load(f"rllte.pipeline.{name}:{name}", "The pipeline needs")
+        click.echo(function(Path.cwd(), parse(target)), err=True)
+
+
+_stage("train", Run.parse, "RUN", "Train RUN; an interrupted training goes on where it stopped.")
+_stage("evaluate", Run.parse, "RUN", "Play the evaluation episodes of RUN.")
+_stage("export", Run.parse, "RUN", "Export the policy of RUN as TorchScript.")
+_stage("collect", Cell.parse, "CELL", "Collect the curves and scores of all seeds of CELL.")
+
+
+@main.command()
+def catalogue() -> None:
+    """Write catalogue.json, and the README's support table; a DVC stage calls this."""
+    from rllte.pipeline.catalogue import build_catalogue
+
+    build_catalogue(Path.cwd())

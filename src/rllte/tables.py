@@ -1,6 +1,7 @@
 """The tables of curves and scores: their columns, and reading and writing them whole."""
 
 import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -66,17 +67,23 @@ def concat(tables: Sequence[pa.Table]) -> pa.Table:
     return pa.concat_tables(tables).combine_chunks()
 
 
+def convert(table: pa.Table, form: str) -> bytes:
+    """Return a table as the bytes of a ``csv``, ``json`` (a list of rows) or ``parquet`` file."""
+    if form == "parquet":
+        return to_parquet(table)
+    if form == "json":
+        return (json.dumps(table.to_pylist()) + "\n").encode()
+    buffer = io.BytesIO()
+    pa.csv.write_csv(table, buffer)
+    return buffer.getvalue()
+
+
 def write_table(path: Path, table: pa.Table) -> None:
     """Write a table as CSV or Parquet, as the file's suffix says.
 
     Raises:
         HubError: The suffix is neither ``.csv`` nor ``.parquet``.
     """
-    if path.suffix == ".parquet":
-        write_bytes(path, to_parquet(table))
-    elif path.suffix == ".csv":
-        buffer = io.BytesIO()
-        pa.csv.write_csv(table, buffer)
-        write_bytes(path, buffer.getvalue())
-    else:
+    if path.suffix not in (".csv", ".parquet"):
         raise HubError(f"{path} ends in {path.suffix!r}; write .csv or .parquet.")
+    write_bytes(path, convert(table, path.suffix[1:]))

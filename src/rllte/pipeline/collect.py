@@ -9,8 +9,11 @@ from rllte.names import Cell
 from rllte.pipeline.spec import read_runs, read_spec
 
 
-def collect(root: Path, cell: Cell) -> None:
+def collect(root: Path, cell: Cell) -> str:
     """Write the curves and scores of a cell from those of its runs, in the order of their seeds.
+
+    Returns:
+        One line for people.
 
     Raises:
         MissingArtifactError: A run has no curves or scores here.
@@ -31,3 +34,4 @@ def collect(root: Path, cell: Cell) -> None:
             if not parts[-1].select(["split", axis]).equals(parts[0].select(["split", axis])):
                 raise HubError(f"{path} has another {axis} axis than {runs[0].path(kind)}.")
         write_bytes(root / cell.path(kind), tables.to_parquet(tables.concat(parts), metadata))
+    return f"{cell}: {len(runs)} seeds"

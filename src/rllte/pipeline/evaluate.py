@@ -15,8 +15,8 @@ from rllte.seeding import env_seeds
 from rllte.torch_setup import torch_threads
 
 
-def evaluate(root: Path, run: Run) -> None:
-    """Play the evaluation episodes of a run and write its scores."""
+def evaluate(root: Path, run: Run) -> str:
+    """Play the evaluation episodes of a run and write its scores; return one line for people."""
     spec = read_spec(root, run.cell)
     episodes = play(spec, load_policy(root, run, spec).policy, run.seed, spec.evaluation.num_episodes)
     num_episodes = len(episodes.returns)
@@ -29,6 +29,7 @@ def evaluate(root: Path, run: Run) -> None:
     ]
     table = pa.table([pa.array(column) for column in columns], names=tables.SCORES.names)
     write_bytes(root / run.path("scores"), tables.to_parquet(table.cast(tables.SCORES), spec.describe(run)))
+    return f"{run}: mean return {episodes.returns.mean():.4g} over {num_episodes} episodes"
 
 
 def play(

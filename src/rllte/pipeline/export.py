@@ -24,8 +24,8 @@ TOLERANCE = 1e-5
 """How far an output of the model may be from the policy's."""
 
 
-def export(root: Path, run: Run) -> None:
-    """Export the policy of a run as TorchScript, check it, and write it.
+def export(root: Path, run: Run) -> str:
+    """Export the policy of a run as TorchScript, check it, and write it; return one line for people.
 
     Raises:
         HubError: The model disagrees with the policy, or its episodes with the stored scores.
@@ -55,6 +55,7 @@ def export(root: Path, run: Run) -> None:
             f"{run}: the model's episodes return {replayed}, the scores say {returns[: len(replayed)]}."
         )
     write_bytes(root / run.path("model"), data)
+    return f"{run}: {len(data) / 1e6:.2f} MB, agrees with the policy"
 
 
 def to_torchscript(policy: nn.Module, metadata: dict[str, object]) -> bytes:

@@ -45,13 +45,19 @@ class Support:
         agents: Names of agents.
         env_ids: Names of environments.
         num_train_steps: Env steps of a run at the paper scale.
+        num_train_steps_by_env: The budgets that differ from that, by env_id.
         num_seeds: Runs of a cell at the paper scale.
     """
 
     agents: list[str]
     env_ids: list[str]
     num_train_steps: int
+    num_train_steps_by_env: dict[str, int]
     num_seeds: int
+
+    def budget(self, env_id: str) -> int:
+        """Return the env steps of a run on an environment at the paper scale."""
+        return self.num_train_steps_by_env.get(env_id, self.num_train_steps)
 
 
 @dataclass(frozen=True)
@@ -182,7 +188,7 @@ def read_spec(root: Path, cell: Cell, scale: str | None = None) -> Spec:
     if scale == "published" and cell.env_id in own.envs:
         num_train_steps = own.envs[cell.env_id]["num_train_steps"]
     else:
-        num_train_steps = support.num_train_steps
+        num_train_steps = support.budget(cell.env_id)
     values = {**own.hyperparameters, **(own.paper if scale == "paper" else {})}
     agent = registry.load(AGENTS[cell.agent], "Training needs")
     return Spec(

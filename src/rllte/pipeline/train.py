@@ -50,12 +50,15 @@ def make_agent(spec: Spec, seed: int, device: str | torch.device = "cpu") -> Age
     return agent
 
 
-def train(root: Path, run: Run) -> None:
+def train(root: Path, run: Run) -> str:
     """Train a run and write its curves, policy and cost; an interrupted one goes on where it stopped.
 
     Args:
         root: The repository.
         run: Which run.
+
+    Returns:
+        One line for people.
     """
     spec = read_spec(root, run.cell)
     agent = make_agent(spec, run.seed)
@@ -84,6 +87,9 @@ def train(root: Path, run: Run) -> None:
     }
     write_bytes(root / run.path("train"), (json.dumps(cost, indent=2) + "\n").encode())
     shutil.rmtree(resume.parent)
+    last = curves.column("episode_return")[-1].as_py()
+    rate = cost["env_steps_per_s"]
+    return f"{run}: {agent.env_step:,} env steps at {rate} a second, last evaluation {last:.4g}"
 
 
 def load_policy(root: Path, run: Run, spec: Spec) -> Agent:
@@ -95,7 +101,8 @@ def load_policy(root: Path, run: Run, spec: Spec) -> Agent:
     path = root / run.path("policy")
     if not path.exists():
         raise MissingArtifactError(
-            run.path("policy"), f"{run.path('policy')} is not here. Get it with: rllte-hub pull {run}"
+            run.path("policy"),
+            f"{run.path('policy')} is not here. Get it with: dvc pull {run.path('policy')}",
         )
     agent = make_agent(spec, run.seed)
     agent.policy.load_state_dict(safetensors.torch.load(path.read_bytes()))

@@ -1,0 +1,155 @@
+"""The catalogue: every artifact with its hashes, every cell published or planned."""
+
+import functools
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rllte.errors import HubError, MissingArtifactError, UnknownNameError
+from rllte.names import Cell, Run, agent_name, benchmark_name, env_name
+
+FILE = "catalogue.json"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One file of a run or a cell, as the catalogue lists it."""
+
+    path: str
+    md5: str
+    sha256: str
+    size: int
+    kind: str
+    benchmark: str
+    agent: str
+    env_id: str
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[0-9a-f]{32}", self.md5) or not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise HubError(f"{FILE}: {self.path} has a hash that is none: {self.md5}, {self.sha256}.")
+        cell = Cell(self.benchmark, self.agent, self.env_id)
+        owner = cell if self.seed is None else Run(cell, self.seed)
+        if self.path != owner.path(self.kind):
+            raise HubError(f"{FILE}: the {self.kind} of {owner} cannot be {self.path!r}.")
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What a revision of the repository holds.
+
+    Attributes:
+        cells: One row for each cell by its name: status (published or planned), scale, budget,
+            seeds, scores.
+        artifacts: One row for each file by its path.
+        pipelines: The settings of each benchmark and agent that has a pipeline.
+    """
+
+    cells: dict[str, dict[str, Any]]
+    artifacts: dict[str, dict[str, Any]]
+    pipelines: dict[str, dict[str, Any]]
+
+    def cell(self, benchmark: str, agent: str, env_id: str) -> Cell:
+        """Return the cell of these names, which may be planned.
+
+        Raises:
+            UnknownNameError: There is no such benchmark, agent or env_id.
+        """
+        benchmark = benchmark_name(benchmark)
+        rows = [row for row in self.cells.values() if row["benchmark"] == benchmark]
+        agents = {row["agent"]: None for row in rows}
+        if agent_name(agent) not in agents:
+            raise UnknownNameError("agent", agent, agents, where=f"benchmark '{benchmark}'")
+        rows = [row for row in rows if row["agent"] == agent_name(agent)]
+        env_ids = {row["env_id"]: None for row in rows}
+        if env_name(benchmark, env_id) not in env_ids:
+            raise UnknownNameError("env_id", env_id, env_ids, where=f"benchmark '{benchmark}'")
+        return Cell(benchmark, agent_name(agent), env_name(benchmark, env_id))
+
+    def artifact(self, owner: Cell | Run, kind: str) -> Artifact:
+        """Return the row of a published artifact.
+
+        Raises:
+            MissingArtifactError: The cell is planned, or has no such file.
+            UnknownNameError: The cell has no such seed.
+        """
+        cell = owner.cell if isinstance(owner, Run) else owner
+        row = self.cells[str(cell)]
+        if row["status"] != "published":
+            raise MissingArtifactError(str(cell), _planned_message(cell, row, self.pipelines))
+        if isinstance(owner, Run) and owner.seed not in row["seeds"]:
+            raise UnknownNameError("seed", owner.seed, row["seeds"], where=f"{cell}")
+        path = owner.path(kind)
+        if path not in self.artifacts:
+            raise MissingArtifactError(
+                path, f"{path} is not in the catalogue. Make it with: dvc repro {cell.stage_file}"
+            )
+        facts = self.artifacts[path]
+        return Artifact(**{key: facts[key] for key in Artifact.__dataclass_fields__ if key in facts})
+
+    def published(
+        self, benchmark: str | None = None, agent: str | None = None, env_id: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the rows of published cells, of those names where names are given."""
+        return self.rows("published", benchmark, agent, env_id)
+
+    def rows(
+        self,
+        status: str | None = None,
+        benchmark: str | None = None,
+        agent: str | None = None,
+        env_id: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return the rows of cells, filtered by what is given.
+
+        Raises:
+            UnknownNameError: No cell, published or planned, has such a name.
+        """
+        found = list(self.cells.values())
+        if benchmark is not None:
+            found = [row for row in found if row["benchmark"] == benchmark_name(benchmark)]
+        for kind, name in (("agent", agent and agent_name(agent)), ("env_id", env_id)):
+            if name is None:
+                continue
+            known = dict.fromkeys(row[kind] for row in found)
+            found = [row for row in found if row[kind] == env_name(row["benchmark"], name)]
+            if not found:
+                raise UnknownNameError(kind, name, known)
+        return [row for row in found if status in (None, row["status"])]
+
+
+def read_catalogue(root: Path) -> Catalogue:
+    """Read the catalogue of a checkout; it is parsed once for each version of the file.
+
+    Raises:
+        HubError: There is none, or it is no catalogue.
+    """
+    path = root / FILE
+    try:
+        stat = path.stat()
+    except OSError:
+        raise HubError(
+            f"{root} has no {FILE}, so it is no checkout of RLLTE Hub. Set RLLTE_HUB_REPO to one."
+        ) from None
+    return _parse(path, stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(maxsize=8)
+def _parse(path: Path, _mtime_ns: int, _size: int) -> Catalogue:
+    try:
+        content = json.loads(path.read_bytes())
+        cells = {f"{row['benchmark']}/{row['agent']}/{row['env_id']}": row for row in content["cells"]}
+        return Catalogue(cells, {row["path"]: row for row in content["artifacts"]}, content["pipelines"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise HubError(f"{path} is not a catalogue ({error!r}). Make it with: dvc repro catalogue") from None
+
+
+def _planned_message(cell: Cell, row: dict[str, Any], pipelines: dict[str, Any]) -> str:
+    budget = f"{row['num_train_steps']:,} env steps × {row['num_seeds']} seeds"
+    if f"{cell.benchmark}/{cell.agent}" in pipelines:
+        how = f"Train it yourself with: rllte-hub train {cell}/seed-0"
+    else:
+        how = f"Agents with a pipeline: {', '.join(sorted(pipelines))}"
+    return f"{cell} is planned ({budget}) but not published yet. {how}"

@@ -1,0 +1,35 @@
+"""Plots of learning curves."""
+
+from pathlib import Path
+
+from rllte import registry
+from rllte.hub.benchmark import Curves
+from rllte.hub.stats import mean_interval
+
+
+def plot_curves(curves: dict[str, Curves], path: Path) -> None:
+    """Draw evaluation curves, mean and 95 % bootstrap interval over seeds, into one image.
+
+    Args:
+        curves: The curves of each cell by its name.
+        path: An image file; its suffix says the format.
+
+    Raises:
+        MissingExtraError: Matplotlib is not installed.
+    """
+    figure_class = registry.load("matplotlib.figure:Figure", "Plots need")
+    figure = figure_class(figsize=(6.4, 4.0), layout="constrained", dpi=150)
+    axes = figure.subplots()
+    for name, cell in curves.items():
+        low, high = mean_interval(cell["eval"])
+        num_seeds = len(cell["eval"])
+        label = f"{name} ({num_seeds} seed{'s' if num_seeds > 1 else ''})"
+        (line,) = axes.plot(cell.eval_steps, cell["eval"].mean(axis=0), label=label)
+        axes.fill_between(cell.eval_steps, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+    axes.set_xlabel("env steps")
+    axes.set_ylabel("episode return (mean, 95 % interval over seeds)")
+    axes.ticklabel_format(axis="x", style="sci", scilimits=(0, 4), useMathText=True)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)

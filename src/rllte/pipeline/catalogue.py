@@ -1,0 +1,208 @@
+"""Building catalogue.json from what DVC has recorded, and the README's support table from that."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ruamel.yaml import YAML
+
+from rllte import tables
+from rllte.errors import HubError, MissingArtifactError
+from rllte.files import md5, sha256, write_bytes
+from rllte.hub.catalogue import FILE
+from rllte.hub.stats import mean_interval
+from rllte.names import BENCHMARKS, KINDS, Cell, Run
+from rllte.pipeline.spec import (
+    FORMAT_VERSION,
+    Support,
+    read_agent,
+    read_benchmark,
+    read_runs,
+    read_spec,
+    read_support,
+)
+
+TABLE_BEGIN, TABLE_END = "<!-- support table: begin -->", "<!-- support table: end -->"
+
+
+def build_catalogue(root: Path) -> None:
+    """Write catalogue.json, and the support table into README.md.
+
+    Raises:
+        MissingArtifactError: A published artifact is not in the checkout.
+        HubError: A file is not what dvc.lock says.
+    """
+    cells: list[dict[str, Any]] = []
+    artifacts: list[dict[str, Any]] = []
+    pipelines: dict[str, dict[str, Any]] = {}
+    for benchmark in BENCHMARKS:
+        support = read_support(root, benchmark)
+        for agent in support.agents:
+            runs: list[Run] = []
+            if (root / f"pipelines/{benchmark}/{agent}/dvc.yaml").exists():
+                pipelines[f"{benchmark}/{agent}"] = _settings(root, benchmark, agent)
+                runs = read_runs(root, benchmark, agent)
+            locked = _locked_outputs(root, benchmark, agent)
+            for env_id in support.env_ids:
+                cell = Cell(benchmark, agent, env_id)
+                published = [run for run in runs if run.cell == cell and run.path("model") in locked]
+                rows = [_artifact(root, owner, kind, locked) for owner, kind in _files(cell, published)]
+                artifacts += rows
+                cells.append(_published(root, cell, published) if published else _planned(cell, support))
+    content = {"format": FORMAT_VERSION, "cells": cells, "artifacts": artifacts, "pipelines": pipelines}
+    write_bytes(root / FILE, _one_row_a_line(content).encode())
+    _update_readme(root, cells)
+
+
+def _files(cell: Cell, runs: list[Run]) -> list[tuple[Cell | Run, str]]:
+    if not runs:
+        return []
+    return [(cell, "curves"), (cell, "scores")] + [(run, kind) for run in runs for kind in KINDS]
+
+
+def _settings(root: Path, benchmark: str, agent: str) -> dict[str, Any]:
+    shared, own = read_benchmark(root, benchmark), read_agent(root, benchmark, agent)
+    return {
+        "version": own.version,
+        "source": own.source,
+        "env": shared.env,
+        "train": shared.train,
+        "evaluation": shared.evaluation,
+        "hyperparameters": own.hyperparameters,
+        "paper": own.paper,
+    }
+
+
+def _locked_outputs(root: Path, benchmark: str, agent: str) -> dict[str, str]:
+    """Return the md5 of each output that the lock of a pipeline records."""
+    path = root / f"pipelines/{benchmark}/{agent}/dvc.lock"
+    if not path.exists():
+        return {}
+    stages = YAML(typ="safe").load(path.read_text())["stages"]
+    return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", ())}
+
+
+def _artifact(root: Path, owner: Cell | Run, kind: str, locked: dict[str, str]) -> dict[str, Any]:
+    path = owner.path(kind)
+    cell = owner.cell if isinstance(owner, Run) else owner
+    try:
+        data = (root / path).read_bytes()
+    except OSError:
+        raise MissingArtifactError(path, f"{path} is not in {root}. Get it with: dvc pull") from None
+    if locked.get(path) != md5(data):
+        raise HubError(
+            f"{path} has md5 {md5(data)}; dvc.lock says {locked.get(path)}. Run: dvc repro {cell.stage_file}"
+        )
+    row: dict[str, Any] = {
+        "path": path,
+        "md5": md5(data),
+        "sha256": sha256(data),
+        "size": len(data),
+        "kind": kind,
+        "benchmark": cell.benchmark,
+        "agent": cell.agent,
+        "env_id": cell.env_id,
+    }
+    if isinstance(owner, Run):
+        row["seed"] = owner.seed
+        if kind == "scores":
+            returns = _returns(root, owner)
+            row["mean"], row["interval"] = _summary(returns, returns)
+    return row
+
+
+def _published(root: Path, cell: Cell, runs: list[Run]) -> dict[str, Any]:
+    spec = read_spec(root, cell)
+    returns = np.stack([_returns(root, run) for run in runs])
+    mean, interval = _summary(returns, returns.mean(axis=1))
+    return {
+        **_names(cell),
+        "status": "published",
+        "scale": spec.scale,
+        "num_train_steps": spec.num_train_steps,
+        "num_seeds": len(runs),
+        "seeds": [run.seed for run in runs],
+        "num_episodes": returns.shape[1],
+        "policy_mode": "deterministic" if spec.evaluation.deterministic else "sampled",
+        "version": spec.version,
+        "spec": spec.hash,
+        "mean": mean,
+        "interval": interval,
+    }
+
+
+def _planned(cell: Cell, support: Support) -> dict[str, Any]:
+    return {
+        **_names(cell),
+        "status": "planned",
+        "scale": "paper",
+        "num_train_steps": support.budget(cell.env_id),
+        "num_seeds": support.num_seeds,
+    }
+
+
+def _names(cell: Cell) -> dict[str, Any]:
+    return {"benchmark": cell.benchmark, "agent": cell.agent, "env_id": cell.env_id}
+
+
+def _returns(root: Path, run: Run) -> Any:
+    path = run.path("scores")
+    table = tables.read_parquet((root / path).read_bytes(), tables.SCORES, path)
+    eval_rows = table.column("split").to_numpy(zero_copy_only=False) == "eval"
+    return table.column("episode_return").to_numpy()[eval_rows].astype(np.float64)
+
+
+def _summary(values: Any, samples: Any) -> tuple[float, list[float]]:
+    low, high = mean_interval(samples)
+    return round(float(values.mean()), 4), [round(float(low), 4), round(float(high), 4)]
+
+
+def _one_row_a_line(content: dict[str, Any]) -> str:
+    """Return JSON with each row of a list on a line of its own, so that git shows what moved."""
+    lines = []
+    for key, value in content.items():
+        if isinstance(value, list):
+            rows = ",\n".join("  " + json.dumps(row) for row in value)
+            text = f"[\n{rows}\n ]"
+        elif isinstance(value, dict):
+            rows = ",\n".join(f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in value.items())
+            text = f"{{\n{rows}\n }}"
+        else:
+            text = json.dumps(value)
+        lines.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def support_table(cells: list[dict[str, Any]]) -> str:
+    """Return a Markdown table of published and planned cells by benchmark and agent."""
+    lines = [
+        "| benchmark | agent | published | seeds | env steps | planned environments |",
+        "|:--|:--|:--|--:|--:|--:|",
+    ]
+    for benchmark, agent in dict.fromkeys((row["benchmark"], row["agent"]) for row in cells):
+        rows = [row for row in cells if (row["benchmark"], row["agent"]) == (benchmark, agent)]
+        published = [row for row in rows if row["status"] == "published"]
+        names = ", ".join(f"`{row['env_id']}`" for row in published) or "–"
+        seeds = _span([len(row["seeds"]) for row in published])
+        steps = _span([row["num_train_steps"] for row in published])
+        lines.append(
+            f"| {benchmark} | {agent} | {names} | {seeds} | {steps} | {len(rows) - len(published)} |"
+        )
+    return "\n".join(lines)
+
+
+def _span(numbers: list[int]) -> str:
+    if not numbers:
+        return "–"
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
+
+
+def _update_readme(root: Path, cells: list[dict[str, Any]]) -> None:
+    path = root / "README.md"
+    before, begin, rest = path.read_text().partition(TABLE_BEGIN)
+    _, end, after = rest.partition(TABLE_END)
+    if not begin or not end:
+        raise HubError(f"README.md has no place for the support table: {TABLE_BEGIN} … {TABLE_END}")
+    write_bytes(path, f"{before}{begin}\n{support_table(cells)}\n{end}{after}".encode())
