@@ -15,7 +15,9 @@ from rllte.agent.base import Agent
 from rllte.agent.evaluation import Envs
 from rllte.agent.networks import ENCODERS, DiscretePolicy, mlp
 from rllte.agent.rollout import Batch, Rollout
-from rllte.errors import HubError
+from rllte.errors import HubError, UnknownNameError
+
+ADVANTAGE_SCOPES = ("rollout", "minibatch", "none")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class PPOConfig:
         adam_eps: Adam's ε.
         gamma: Discount.
         gae_lambda: λ of generalized advantage estimation.
+        normalize_advantage: Over what advantages get zero mean and unit deviation: "rollout",
+            "minibatch" or "none".
         clip_range: ε of the clipped objective.
         clip_range_vf: How far the value may move from its old one.
         ent_coef: Weight of the entropy.
@@ -49,6 +53,7 @@ class PPOConfig:
     adam_eps: float
     gamma: float
     gae_lambda: float
+    normalize_advantage: str
     clip_range: float
     clip_range_vf: float
     ent_coef: float
@@ -89,6 +94,8 @@ class PPO(Agent):
                 f"batch_size is {config.batch_size}; it must divide num_steps × num_envs "
                 f"({config.num_steps} × {config.num_envs})."
             )
+        if config.normalize_advantage not in ADVANTAGE_SCOPES:
+            raise UnknownNameError("normalize_advantage", config.normalize_advantage, ADVANTAGE_SCOPES)
         num_actions = int(self.action_space.n)
         self.network = ActorCritic(config, num_actions)
         self.policy = self.network.policy
@@ -111,7 +118,9 @@ class PPO(Agent):
         """Collect a rollout, then pass over it ``n_epochs`` times in random minibatches."""
         config = self.config
         obs = self.rollout.collect(self.network, envs, obs, self.generator, self.record_episodes)
-        samples = self.rollout.batch(config.gamma, config.gae_lambda, normalize=True)
+        samples = self.rollout.batch(config.gamma, config.gae_lambda)
+        if config.normalize_advantage == "rollout":
+            samples = samples._replace(advantages=standardize(samples.advantages))
         for _ in range(config.n_epochs):
             order = torch.randperm(self.steps_per_update, generator=self.generator, device=self.device)
             shuffled = (part[order].split(config.batch_size) for part in samples)
@@ -121,10 +130,17 @@ class PPO(Agent):
 
     def _learn(self, batch: Batch) -> None:
         config, optimizer = self.config, self.optimizers["network"]
+        if config.normalize_advantage == "minibatch":
+            batch = batch._replace(advantages=standardize(batch.advantages))
         optimizer.zero_grad()
         ppo_loss(self.network(batch.obs), batch, config).backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), config.max_grad_norm)
         optimizer.step()
+
+
+def standardize(values: torch.Tensor) -> torch.Tensor:
+    """Return values with zero mean and unit standard deviation; the reference adds 1e-5 to it."""
+    return (values - values.mean()) / (values.std() + 1e-5)
 
 
 def ppo_loss(output: tuple[torch.Tensor, torch.Tensor], batch: Batch, config: PPOConfig) -> torch.Tensor:

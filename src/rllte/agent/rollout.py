@@ -94,13 +94,12 @@ class Rollout:
         return obs
 
     @torch.no_grad()
-    def batch(self, gamma: float, gae_lambda: float, normalize: bool) -> Batch:
+    def batch(self, gamma: float, gae_lambda: float) -> Batch:
         """Return all samples, flattened over time and environments.
 
         Args:
             gamma: Discount.
             gae_lambda: λ of generalized advantage estimation.
-            normalize: Whether advantages get zero mean and unit standard deviation over the rollout.
         """
         arrays = (self.rewards, self.values, self.next_values, self.terminated, self.ended)
         rewards, values, next_values, terminated, ended = (array.cpu().numpy() for array in arrays)
@@ -108,8 +107,6 @@ class Rollout:
             generalized_advantages(rewards, values, next_values, terminated, ended, gamma, gae_lambda)
         ).to(self.values.device)
         returns = advantages + self.values
-        if normalize:
-            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-5)
         log_probs = self.logits.log_softmax(dim=2).gather(2, self.actions[..., None]).squeeze(2)
         parts = (self.obs, self.actions, log_probs, self.values, advantages, returns)
         return Batch(*(part.flatten(0, 1) for part in parts))

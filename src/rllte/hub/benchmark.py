@@ -1,7 +1,5 @@
 """The benchmarks as the user loads from them."""
 
-import io
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -9,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rllte import registry
-from rllte.errors import MissingArtifactError
+from rllte.errors import UnknownNameError
 from rllte.hub.catalogue import Catalogue, read_catalogue
 from rllte.hub.store import default_repo, fetch
 from rllte.names import Cell, Run
@@ -114,7 +112,6 @@ class Benchmark:
             MissingArtifactError: The cell is planned, or its file cannot be had.
         """
         from rllte import tables
-        from rllte.errors import UnknownNameError
 
         cell = self.catalogue.cell(self.name, agent, env_id)
         table = tables.read_parquet(self._fetch(cell, "scores"), tables.SCORES, cell.path("scores"))
@@ -138,22 +135,13 @@ class Benchmark:
             UnknownNameError: There is no such agent, env_id or seed.
             MissingArtifactError: The cell is planned, or its file cannot be had.
             MissingExtraError: PyTorch is not installed.
-            HubError: The device is not there.
+            HubError: The device is not there, or the file is no TorchScript.
         """
         run = Run(self.catalogue.cell(self.name, agent, env_id), seed)
         artifact = self.catalogue.artifact(run, "model")
-        torch = registry.load("torch", "Models need")
+        load = registry.load("rllte.torchscript:load", "Models need")
         place = registry.load("rllte.torch_setup:torch_device")(device)
-        data = fetch(self.repo, artifact)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
-            try:
-                model = torch.jit.load(io.BytesIO(data), map_location=place)
-            except RuntimeError as error:
-                raise MissingArtifactError(
-                    artifact.path, f"{artifact.path} is no TorchScript: {str(error).splitlines()[0]}"
-                ) from None
-        return model.eval()
+        return load(fetch(self.repo, artifact), artifact.path, place)
 
     def load_apis(
         self,

@@ -1,16 +1,12 @@
 """Exporting a run: a TorchScript model that was checked against the policy."""
 
-import io
-import json
-import warnings
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from rllte import tables
+from rllte import tables, torchscript
 from rllte.agent.base import Agent
 from rllte.errors import HubError
 from rllte.files import sha256, write_bytes
@@ -44,10 +40,8 @@ def export(root: Path, run: Run) -> str:
         "mean_score": round(float(returns.mean(dtype=np.float64)), 6),
         "policy_sha256": sha256((root / run.path("policy")).read_bytes()),
     }
-    data = to_torchscript(agent.policy, metadata)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
-        model = torch.jit.load(io.BytesIO(data))
+    data = torchscript.dump(agent.policy, metadata)
+    model = torchscript.load(data, run.path("model"))
     _check_outputs(model, agent, spec, run)
     replayed = play(spec, model, run.seed, spec.evaluation.num_envs).returns.astype(np.float32)
     if not np.array_equal(replayed, returns[: len(replayed)]):
@@ -56,31 +50,6 @@ def export(root: Path, run: Run) -> str:
         )
     write_bytes(root / run.path("model"), data)
     return f"{run}: {len(data) / 1e6:.2f} MB, agrees with the policy"
-
-
-def to_torchscript(policy: nn.Module, metadata: dict[str, object]) -> bytes:
-    """Return a policy as the bytes of a TorchScript archive, the same on every machine.
-
-    Args:
-        policy: In eval mode; called with observations alone.
-        metadata: Goes into the archive as ``metadata.json``.
-    """
-    buffer = io.BytesIO()  # a file's name would become part of the bytes
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
-        text = json.dumps(metadata, indent=2, sort_keys=True)
-        torch.jit.save(torch.jit.script(policy), buffer, _extra_files={"metadata.json": text})
-    return _without_debug_files(buffer.getvalue())
-
-
-def _without_debug_files(data: bytes) -> bytes:
-    """Drop the debug records, which name the folder that the source was in; loading needs none."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as new:
-        for name in old.namelist():
-            if not name.endswith(".debug_pkl"):
-                new.writestr(zipfile.ZipInfo(name), old.read(name))
-    return buffer.getvalue()
 
 
 @torch.no_grad()

@@ -1,0 +1,146 @@
+"""What every agent in the registry must do."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from rllte import torchscript
+from rllte.agent import AGENTS
+from rllte.errors import HubError
+from rllte.pipeline.spec import read_spec
+from rllte.tables import to_parquet
+from rllte.torch_setup import torch_device as make_device
+from tests.agent.conftest import ROOT, SMALL, make_agent
+
+STEPS = {"ppo": 1024, "sac": 400}
+FINGERPRINTS = {"ppo": (1, 3682.6747), "sac": (1, 74.098819)}
+"""The version of each agent's recipe, and a number that its training gives."""
+
+
+def policy_weights(agent):
+    return torch.cat([value.detach().flatten() for value in agent.policy.state_dict().values()])
+
+
+def test_every_agent_has_a_small_world():
+    assert set(SMALL) == set(AGENTS)
+
+
+@pytest.fixture(scope="module", params=AGENTS)
+def trained(request):
+    agent = make_agent(request.param)
+    agent.train(STEPS[request.param])
+    return request.param, agent
+
+
+def test_same_seed_gives_the_same_bytes_and_another_seed_others(trained):
+    name, agent = trained
+    again, other = make_agent(name), make_agent(name, seed=1)
+    again.train(STEPS[name])
+    other.train(STEPS[name])
+    assert torch.equal(policy_weights(agent), policy_weights(again))
+    assert to_parquet(agent.curves()) == to_parquet(again.curves())
+    assert not torch.equal(policy_weights(agent), policy_weights(other))
+
+
+def test_training_leaves_global_state_alone(trained):
+    name, _ = trained
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    torch.set_num_threads(2)
+    before, numbers = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    make_agent(name).train(256)
+    assert torch.equal(before, torch.get_rng_state())
+    assert np.array_equal(numbers, np.random.get_state()[1])  # noqa: NPY002
+    assert torch.get_num_threads() == 2
+
+
+def test_curves_have_the_asked_points_at_increasing_steps(trained):
+    name, agent = trained
+    table = agent.curves().to_pydict()
+    for split in ("train", "eval"):
+        steps = [step for step, kind in zip(table["env_step"], table["split"], strict=True) if kind == split]
+        assert len(steps) == 4
+        assert steps == sorted(set(steps))
+        assert steps[-1] == agent.env_step == STEPS[name]
+    counts = [n for n, kind in zip(table["num_episodes"], table["split"], strict=True) if kind == "eval"]
+    assert counts == [2] * 4
+    evaluated = [r for r, kind in zip(table["episode_return"], table["split"], strict=True) if kind == "eval"]
+    assert all(math.isfinite(value) for value in evaluated)
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_training_that_stops_and_goes_on_gives_the_same_bytes(name, tmp_path):
+    straight, stopped, resumed = (make_agent(name) for _ in range(3))
+    straight.train(STEPS[name])
+    update = stopped.update
+
+    def interrupted_update(envs, obs):
+        if stopped.env_step > 0.8 * STEPS[name]:
+            raise KeyboardInterrupt
+        return update(envs, obs)
+
+    stopped.update = interrupted_update
+    with pytest.raises(KeyboardInterrupt):
+        stopped.train(STEPS[name], resume=tmp_path / "resume.pt")
+    resumed.train(STEPS[name], resume=tmp_path / "resume.pt")
+    assert torch.equal(policy_weights(straight), policy_weights(resumed))
+    assert to_parquet(straight.curves()) == to_parquet(resumed.curves())
+
+
+def test_exported_model_gives_the_outputs_of_the_policy(trained):
+    _, agent = trained
+    envs = agent.make_envs(3, [0, 1, 2], False)
+    obs, _ = envs.reset()
+    agent.policy.eval()
+    model = torchscript.load(torchscript.dump(agent.policy, {"mean_score": 1.0}), "model.pt")
+    torch.testing.assert_close(model(obs), agent.policy(obs))
+
+
+def test_exported_bytes_do_not_tell_where_they_were_made(trained):
+    _, agent = trained
+    assert str(ROOT).encode() not in torchscript.dump(agent.policy, {})
+
+
+def test_version_is_raised_when_results_change(trained):
+    """Change a fingerprint only together with ``version`` in the agent's params.yaml, and retrain."""
+    name, agent = trained
+    cell, _ = SMALL[name]
+    version, number = FINGERPRINTS[name]
+    assert read_spec(ROOT, cell).version == version
+    assert policy_weights(agent).abs().sum().item() == pytest.approx(number, rel=1e-4)
+
+
+@pytest.mark.parametrize("number", [0, -1, 0.5])
+def test_a_budget_that_is_no_positive_whole_number_is_refused(number):
+    with pytest.raises(HubError, match=f"num_train_steps is {number}"):
+        make_agent("ppo").train(number)
+
+
+def test_a_budget_may_be_written_as_a_float():
+    agent = make_agent("ppo")
+    agent.train(2.56e2)
+    assert agent.env_step == 256
+
+
+def test_a_log_is_written_at_each_point(tmp_path):
+    agent = make_agent("ppo")
+    agent.train(256, log=tmp_path / "curves.csv")
+    lines = (tmp_path / "curves.csv").read_text().splitlines()
+    assert lines[0].replace('"', "").startswith("seed,split,env_step,episode_return")
+    assert len(lines) == 1 + len(agent.curves())
+
+
+def test_diverged_weights_are_an_error_and_not_a_result():
+    agent = make_agent("ppo")
+    next(agent.policy.parameters()).data.fill_(math.nan)
+    with pytest.raises((HubError, RuntimeError)):
+        agent.train(256)
+
+
+def test_a_missing_device_is_refused():
+    with pytest.raises(HubError, match="device is 'cuda:7', but PyTorch sees"):
+        make_device("cuda:7")
+    with pytest.raises(HubError, match="Did you mean 'cuda'"):
+        make_device("cudda")

@@ -1,0 +1,118 @@
+"""A small hub of its own for each test session, made by the real pipeline, with caches of its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from rllte.names import Cell, Run
+
+ROOT = Path(__file__).parents[1]
+CELL = Cell("minigrid", "ppo", "Empty-5x5-v0")
+RUNS = [Run(CELL, 0), Run(CELL, 1)]
+TINY = {"num_points": 2, "num_eval_episodes": 2, "num_eval_envs": 2, "checkpoint_steps": 512}
+
+
+@pytest.fixture(autouse=True)
+def own_world(tmp_path, monkeypatch):
+    """Give each test a cache of its own and no settings of the developer's."""
+    for name in list(os.environ):
+        if name.startswith("RLLTE_HUB_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("RLLTE_HUB_CACHE", str(tmp_path / "cache"))
+
+
+def run_program(*arguments, cwd, **kwargs):
+    """Run a program of the environment that the tests run in."""
+    program, *rest = arguments
+    path = str(Path(sys.executable).parent / program)
+    command = [path if Path(path).exists() else program, *map(str, rest)]
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "PATH": path_of_python()}
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=True, **kwargs
+    )
+
+
+def path_of_python():
+    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def git(root, *arguments):
+    identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+    return run_program("git", *identity, *arguments, cwd=root)
+
+
+def edit_yaml(path, change):
+    yaml = YAML()
+    content = yaml.load(path.read_text())
+    change(content)
+    with path.open("w") as file:
+        yaml.dump(content, file)
+
+
+def make_repository(root):
+    """Make a checkout with the pipelines of this project and budgets of seconds, nothing trained yet."""
+    for name in ("pipelines", "dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore"):
+        source, target = ROOT / name, root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("dvc.lock"))
+        else:
+            shutil.copy(source, target)
+    table = "<!-- support table: begin -->\n<!-- support table: end -->\n"
+    (root / "README.md").write_text(f"# Hub\n{table}")
+
+    def shorten(params):
+        params["train"].update(TINY)
+        params["evaluation"].update({"num_episodes": 4, "num_envs": 2})
+
+    def publish(params):
+        params["hyperparameters"].update({"num_steps": 32, "n_epochs": 2})
+        params["envs"] = {CELL.env_id: {"num_train_steps": 1024}}
+        params["runs"] = {
+            f"{CELL.env_id}/seed-{run.seed}": {"env_id": CELL.env_id, "seed": run.seed} for run in RUNS
+        }
+
+    edit_yaml(root / "pipelines/minigrid/params.yaml", shorten)
+    edit_yaml(root / "pipelines/minigrid/ppo/params.yaml", publish)
+    edit_yaml(root / "pipelines/dmc/sac/params.yaml", lambda params: params.update({"envs": {}, "runs": {}}))
+    git(root, "init", "-q")
+    return root
+
+
+@pytest.fixture(scope="session")
+def published_hub(tmp_path_factory):
+    """A hub with one cell of two runs, trained, recorded by DVC, pushed and committed. Not to be changed."""
+    from rllte.pipeline.catalogue import build_catalogue
+    from rllte.pipeline.collect import collect
+    from rllte.pipeline.evaluate import evaluate
+    from rllte.pipeline.export import export
+    from rllte.pipeline.train import train
+
+    root = make_repository(tmp_path_factory.mktemp("hub") / "hub")
+    for run in RUNS:
+        train(root, run)
+        evaluate(root, run)
+        export(root, run)
+    collect(root, CELL)
+    run_program("dvc", "commit", "-q", "-f", "pipelines/minigrid/ppo/dvc.yaml", cwd=root)
+    build_catalogue(root)
+    run_program("dvc", "commit", "-q", "-f", "catalogue", cwd=root)
+    run_program("dvc", "push", "-q", cwd=root)
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "publish")
+    return root
+
+
+@pytest.fixture
+def hub(published_hub, tmp_path, monkeypatch):
+    """A fresh clone of the hub: catalogue and remote are there, nothing is pulled."""
+    root = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", str(published_hub), str(root))
+    monkeypatch.setenv("RLLTE_HUB_REPO", str(root))
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "dvc-site"))
+    return root
