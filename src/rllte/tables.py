@@ -40,10 +40,10 @@ def to_parquet(table: pa.Table, metadata: Mapping[str, str] | None = None) -> by
         table: What to write.
         metadata: Text that goes into the file's own metadata.
     """
-    if metadata:
-        table = table.replace_schema_metadata(dict(metadata))
     buffer = io.BytesIO()
-    pa.parquet.write_table(table, buffer, compression="zstd", store_schema=False)
+    with pa.parquet.ParquetWriter(buffer, table.schema, compression="zstd", store_schema=False) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata(dict(metadata or {}))
     return buffer.getvalue()
 
 

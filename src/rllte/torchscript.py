@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from torch import nn
 from rllte.errors import HubError
 
 METADATA = "metadata.json"
+_CONSTANTS = re.compile(rb"(?:^  \w+ : Final\[.*\n)+", re.MULTILINE)
 
 
 def dump(policy: nn.Module, metadata: Mapping[str, object]) -> bytes:
@@ -26,7 +28,7 @@ def dump(policy: nn.Module, metadata: Mapping[str, object]) -> bytes:
     with _deprecation_silenced():
         text = json.dumps(metadata, indent=2, sort_keys=True)
         torch.jit.save(torch.jit.script(policy), buffer, _extra_files={METADATA: text})
-    return _without_debug_files(buffer.getvalue())
+    return _canonical(buffer.getvalue())
 
 
 def load(data: bytes, name: str, device: str | torch.device = "cpu") -> torch.jit.ScriptModule:
@@ -47,13 +49,30 @@ def load(data: bytes, name: str, device: str | torch.device = "cpu") -> torch.ji
             raise HubError(f"{name} is not a TorchScript model: {str(error).splitlines()[0]}") from None
 
 
-def _without_debug_files(data: bytes) -> bytes:
-    """Drop the debug records, which name the folder that the source was in; loading needs none."""
+def _canonical(data: bytes) -> bytes:
+    """Return an archive without what depends on where and when it was made.
+
+    Dropped are the debug records, which name the folder of the source, and an id that depends on them;
+    loading needs neither. Classes that PyTorch numbered by how many it had seen before are numbered from 0,
+    and constants that it took from a set, in the order of the process's hash seed, are sorted.
+    """
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        kept = [name for name in archive.namelist() if not name.endswith((".debug_pkl", "/serialization_id"))]
+        records = {name: archive.read(name) for name in kept}
+    numbers = {int(number) for name in kept for number in re.findall(r"___torch_mangle_(\d+)", name)}
+    ranks = {b"%d" % number: b"%d" % rank for rank, number in enumerate(sorted(numbers))}
+
+    def plain(text: bytes) -> bytes:
+        text = re.sub(rb"(?<=___torch_mangle_)\d+", lambda found: ranks.get(found[0], found[0]), text)
+        return re.sub(_CONSTANTS, lambda found: b"".join(sorted(found[0].splitlines(True))), text)
+
     buffer = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as new:
-        for name in old.namelist():
-            if not name.endswith(".debug_pkl"):
-                new.writestr(zipfile.ZipInfo(name), old.read(name))
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, record in records.items():
+            is_code = name.endswith((".py", ".pkl"))
+            archive.writestr(
+                zipfile.ZipInfo(plain(name.encode()).decode()), plain(record) if is_code else record
+            )
     return buffer.getvalue()
 
 
