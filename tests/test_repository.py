@@ -1,0 +1,118 @@
+"""What is published here: recipes that are valid, a catalogue that is true, documents that agree with it."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from rllte import tables
+from rllte.env import ENVS
+from rllte.files import md5, sha256
+from rllte.hub.catalogue import read_catalogue
+from rllte.names import BENCHMARKS, Cell, Run
+from rllte.pipeline.catalogue import TABLE_BEGIN, TABLE_END, support_table
+from rllte.pipeline.spec import read_runs, read_spec, read_support
+from rllte.registry import load
+
+ROOT = Path(__file__).parents[1]
+PIPELINES = sorted(path.parent for path in ROOT.glob("pipelines/*/*/dvc.yaml"))
+CATALOGUE = read_catalogue(ROOT)
+ARTIFACTS = sorted(CATALOGUE.artifacts)
+
+
+def stored(path):
+    """Return an artifact as it is in the embedded remote."""
+    digest = CATALOGUE.artifacts[path]["md5"]
+    return (ROOT / "remote/files/md5" / digest[:2] / digest[2:]).read_bytes()
+
+
+def test_the_stages_are_the_same_bytes_in_every_folder():
+    assert len({(path / "dvc.yaml").read_bytes() for path in PIPELINES}) == 1
+
+
+@pytest.mark.parametrize("path", PIPELINES, ids=lambda path: "/".join(path.parts[-2:]))
+@pytest.mark.parametrize("scale", ["published", "paper"])
+def test_recipes_are_valid_at_both_scales_for_every_environment(path, scale):
+    benchmark, agent = path.parts[-2:]
+    for env_id in read_support(ROOT, benchmark).env_ids:
+        spec = read_spec(ROOT, Cell(benchmark, agent, env_id), scale)
+        assert spec.num_train_steps > 0
+    for run in read_runs(ROOT, benchmark, agent):
+        assert run.cell.env_id in read_support(ROOT, benchmark).env_ids
+
+
+@pytest.mark.parametrize("benchmark", ENVS)
+def test_every_environment_of_the_support_list_can_be_stepped(benchmark):
+    for env_id in read_support(ROOT, benchmark).env_ids:
+        envs = load(ENVS[benchmark])(env_id, num_envs=2, seed=0)
+        envs.reset()
+        obs, rewards, *_ = envs.step(envs.action_space.sample())
+        assert obs.isfinite().all()
+        assert rewards.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "count"), [("atari", 57), ("dmc", 27), ("procgen", 16), ("minigrid", 16)]
+)
+def test_the_support_list_is_complete(benchmark, count):
+    assert benchmark in BENCHMARKS
+    assert len(set(read_support(ROOT, benchmark).env_ids)) == count
+
+
+@pytest.mark.parametrize("path", ARTIFACTS)
+def test_every_artifact_is_in_the_embedded_remote_with_the_hashes_of_the_catalogue(path):
+    row, data = CATALOGUE.artifacts[path], stored(path)
+    assert (md5(data), sha256(data), len(data)) == (row["md5"], row["sha256"], row["size"])
+
+
+@pytest.mark.parametrize("path", [path for path in ARTIFACTS if path.endswith("curves.parquet")])
+def test_every_curve_has_fifty_finite_points(path):
+    table = tables.read_parquet(stored(path), tables.CURVES, path)
+    for seed in np.unique(table.column("seed")):
+        for split in ("train", "eval"):
+            rows = [row for row in table.to_pylist() if (row["seed"], row["split"]) == (seed, split)]
+            assert len(rows) >= 50
+            assert np.isfinite([row["episode_return"] for row in rows]).all()
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, row in CATALOGUE.cells.items() if row["status"] == "published"]
+)
+def test_every_published_cell_has_the_scores_that_the_catalogue_states(name):
+    row, cell = CATALOGUE.cells[name], Cell.parse(name)
+    table = tables.read_parquet(stored(cell.path("scores")), tables.SCORES, name)
+    returns = table.column("episode_return").to_numpy().reshape(len(row["seeds"]), -1)
+    assert returns.shape[1] == row["num_episodes"] >= 100
+    assert returns.mean(dtype=np.float64) == pytest.approx(row["mean"], abs=1e-3)
+    for seed, values in zip(row["seeds"], returns, strict=True):
+        stated = CATALOGUE.artifacts[Run(cell, seed).path("scores")]
+        assert values.mean(dtype=np.float64) == pytest.approx(stated["mean"], abs=1e-3)
+
+
+def test_the_readme_has_the_support_table_of_the_catalogue():
+    _, _, rest = (ROOT / "README.md").read_text().partition(TABLE_BEGIN)
+    assert rest.partition(TABLE_END)[0].strip() == support_table(list(CATALOGUE.cells.values()))
+
+
+def test_what_is_locked_is_what_the_catalogue_lists():
+    locked = {}
+    for path in PIPELINES:
+        for stage in YAML(typ="safe").load((path / "dvc.lock").read_text())["stages"].values():
+            locked |= {out["path"]: out["md5"] for out in stage.get("outs", ())}
+    listed = {path: row["md5"] for path, row in CATALOGUE.artifacts.items()}
+    assert listed == {path: digest for path, digest in locked.items() if not path.endswith("train.json")}
+
+
+def test_links_of_the_documents_lead_somewhere():
+    for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_python_examples_of_the_readme_compile():
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) >= 5
+    for block in blocks:
+        compile(block, "README.md", "exec")
