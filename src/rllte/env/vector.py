@@ -29,7 +29,7 @@ class EnvpoolVectorEnv(gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Te
     * ``_episode``: ``(num_envs,)`` bool, where an episode ended.
 
     envpool itself resets one step later and spends a step on it; here the environments that ended
-    are reset at once, so every step is a transition.
+    make that step at once and alone, so every step that the caller sees is a transition.
 
     Args:
         task_id: The name that envpool knows.
@@ -109,14 +109,15 @@ class EnvpoolVectorEnv(gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Te
             ``(num_envs,)`` float32, terminated and truncated ``(num_envs,)`` bool.
         """
         array = actions.detach().cpu().numpy() if isinstance(actions, torch.Tensor) else np.asarray(actions)
-        raw, rewards, terminated, truncated, _ = self._pool.step(self._write_action(array))
+        written = self._write_action(array)
+        raw, rewards, terminated, truncated, _ = self._pool.step(written)
         obs = self._read_obs(raw)
         self._returns += rewards
         self._lengths += 1
         infos: Infos = {}
         ended = terminated | truncated
         if ended.any():
-            obs = self._end_episodes(obs, ended, infos)
+            obs = self._end_episodes(obs, ended, written, infos)
         return (
             self._tensor(obs),
             self._tensor(rewards.astype(np.float32, copy=False)),
@@ -125,14 +126,15 @@ class EnvpoolVectorEnv(gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Te
             infos,
         )
 
-    def _end_episodes(self, obs: Array, ended: Array, infos: Infos) -> Array:
+    def _end_episodes(self, obs: Array, ended: Array, written: Array, infos: Infos) -> Array:
         """Report the episodes that ended, reset their environments, return the next observations."""
         infos["final_obs"] = self._tensor(obs)
         infos["episode"] = {"r": self._returns * ended, "l": self._lengths * ended}
         infos["_episode"] = ended
         self._returns[ended] = 0.0
         self._lengths[ended] = 0
-        raw, reset = self._pool.reset(np.flatnonzero(ended).astype(np.int32))
+        ids = np.flatnonzero(ended).astype(np.int32)
+        raw, _, _, _, reset = self._pool.step(written[ids], ids)  # the action is ignored
         obs = obs.copy()
         obs[reset["env_id"]] = self._read_obs(raw)
         return obs
