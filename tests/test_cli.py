@@ -1,3 +1,4 @@
+import importlib.metadata
 import json
 
 import numpy as np
@@ -77,6 +78,7 @@ def test_play_prints_returns_beside_the_published_mean(hub):
         (["play", "minigrid/ppo/Empty-5x5-v0"], "is not a run. Write CELL/seed-N"),
         (["pull", "atari/ppo/Pong-v5"], "is planned"),
         (["list", "--benchmark", "mujoco"], "Unknown benchmark 'mujoco'"),
+        (["plot", str(CELL), "-o", "curves.xyz"], "curves.xyz: Format 'xyz' is not supported"),
     ],
 )
 def test_an_error_is_one_line_and_exit_code_1(hub, arguments, message):
@@ -94,4 +96,4 @@ def test_wrong_usage_is_exit_code_2(arguments):
 
 
 def test_version_is_that_of_the_distribution():
-    assert "version" in run("--version").stdout
+    assert run("--version").stdout.strip().endswith(importlib.metadata.version("rllte-hub"))

@@ -33,14 +33,12 @@ def test_the_stages_are_the_same_bytes_in_every_folder():
 
 
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda path: "/".join(path.parts[-2:]))
-@pytest.mark.parametrize("scale", ["published", "paper"])
-def test_recipes_are_valid_at_both_scales_for_every_environment(path, scale):
+def test_recipes_are_valid_at_the_paper_scale_and_where_published(path):
     benchmark, agent = path.parts[-2:]
     for env_id in read_support(ROOT, benchmark).env_ids:
-        spec = read_spec(ROOT, Cell(benchmark, agent, env_id), scale)
-        assert spec.num_train_steps > 0
+        assert read_spec(ROOT, Cell(benchmark, agent, env_id), "paper").scale == "paper"
     for run in read_runs(ROOT, benchmark, agent):
-        assert run.cell.env_id in read_support(ROOT, benchmark).env_ids
+        assert read_spec(ROOT, run.cell).scale == "published"
 
 
 @pytest.mark.parametrize("benchmark", ENVS)
@@ -102,7 +100,9 @@ def test_what_is_locked_is_what_the_catalogue_lists():
         for stage in YAML(typ="safe").load((path / "dvc.lock").read_text())["stages"].values():
             locked |= {out["path"]: out["md5"] for out in stage.get("outs", ())}
     listed = {path: row["md5"] for path, row in CATALOGUE.artifacts.items()}
-    assert listed == {path: digest for path, digest in locked.items() if not path.endswith("train.json")}
+    assert listed == {
+        path: digest for path, digest in locked.items() if path.startswith(("data/", "models/"))
+    }
 
 
 def test_links_of_the_documents_lead_somewhere():

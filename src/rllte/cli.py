@@ -78,13 +78,14 @@ def show(cell: str, as_json: bool) -> None:
     ]
     facts: dict[str, Any] = {
         **catalogue.cells["/".join(name)],
-        "regenerate": f"dvc repro {Cell(*name).stage_file}:collect@{name[2]}",
         "settings": catalogue.pipelines.get("/".join(name[:2]), "no pipeline yet"),
         "artifacts": [
             {key: row[key] for key in ("path", "md5", "sha256", "size", "mean", "interval") if key in row}
             for row in artifacts
         ],
     }
+    if artifacts:
+        facts["regenerate"] = f"dvc repro {Cell(*name).stage_file}:collect@{name[2]}"
     if as_json:
         click.echo(json.dumps(facts, indent=2))
     else:
@@ -209,6 +210,6 @@ _stage("collect", Cell.parse, "CELL", "Collect the curves and scores of all seed
 @main.command()
 def catalogue() -> None:
     """Write catalogue.json, and the README's support table; a DVC stage calls this."""
-    from rllte.pipeline.catalogue import build_catalogue
+    from rllte import registry
 
-    build_catalogue(Path.cwd())
+    registry.load("rllte.pipeline.catalogue:build_catalogue", "The pipeline needs")(Path.cwd())

@@ -30,6 +30,8 @@ class UnknownNameError(HubError):
 
     def _hint(self) -> str:
         by_lower = {item.lower(): item for item in self.known}
+        if all(item.isdigit() for item in self.known):
+            by_lower = {}  # numbers are not misspelt
         near = difflib.get_close_matches(self.name.lower(), by_lower, n=1, cutoff=0.5)
         if near:
             return f"Did you mean {by_lower[near[0]]!r}?"

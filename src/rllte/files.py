@@ -9,7 +9,7 @@ from pathlib import Path
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file so that it appears whole: to a temporary file beside it, then by a rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

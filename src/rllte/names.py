@@ -47,8 +47,9 @@ class Cell:
 
     def __post_init__(self) -> None:
         for kind in ("benchmark", "agent", "env_id"):
-            if not _WORD.fullmatch(getattr(self, kind)):
-                raise UnknownNameError(kind, getattr(self, kind), ())
+            name = getattr(self, kind)
+            if not _WORD.fullmatch(name):
+                raise HubError(f"{kind} is {name!r}; names have letters, digits, '-' and '_' alone.")
 
     def __str__(self) -> str:
         return f"{self.benchmark}/{self.agent}/{self.env_id}"
@@ -87,8 +88,8 @@ class Run:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise HubError(f"seed is {self.seed}; a seed is 0 or more.")
+        if not hasattr(self.seed, "__index__") or self.seed < 0:
+            raise HubError(f"seed is {self.seed!r}; a seed is a whole number of 0 or more.")
 
     def __str__(self) -> str:
         return f"{self.cell}/seed-{self.seed}"
@@ -113,7 +114,7 @@ class Run:
             "curves": f"{folder}/curves.parquet",
             "scores": f"{folder}/scores.parquet",
             "policy": f"{folder}/policy.safetensors",
-            "train": f"{folder}/train.json",
+            "train": f"metrics/{self}/train.json",
             "model": f"models/{self}/model.pt",
             "resume": f"scratch/{self}/{{spec}}/resume.pt",
         }

@@ -23,6 +23,6 @@ SMALL = {
 
 def make_agent(name, seed=0, **settings):
     cell, small = SMALL[name]
-    watch = {"num_points": 4, "num_eval_episodes": 2, "num_eval_envs": 2}
+    watch = {"num_points": 3, "num_eval_episodes": 2, "num_eval_envs": 2}
     spec = override(read_spec(ROOT, cell), {**watch, **small, **settings})
     return build(spec, seed)

@@ -120,3 +120,23 @@ def test_temperature_falls_when_the_policy_is_more_random_than_the_target():
     # the initial policy's entropy is near that of a uniform distribution, above -action_dim
     agent._learn(batch)
     assert agent.log_alpha.item() < before
+
+
+def test_actor_moves_towards_actions_of_higher_value():
+    agent = make_agent("sac", learning_rate=1e-2)
+    agent.log_alpha.data.fill_(-20.0)  # no entropy bonus: value alone
+    obs_dim, action_dim = agent.observation_space.shape[0], agent.action_space.shape[0]
+    obs = torch.zeros(32, obs_dim)
+
+    class Linear(torch.nn.Module):
+        """The value of an action is its sum."""
+
+        def forward(self, _, actions):
+            return actions.sum(dim=1), actions.sum(dim=1)
+
+    agent.critic, agent._critic_loss = Linear(), lambda _: torch.zeros((), requires_grad=True)
+    batch = Transitions(obs, torch.zeros(32, action_dim), torch.zeros(32), torch.zeros(32), obs)
+    before = agent.policy(obs).mean().item()
+    for _ in range(20):
+        agent._learn(batch)
+    assert agent.policy(obs).mean().item() > before + 0.1

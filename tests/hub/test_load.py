@@ -184,7 +184,7 @@ def test_bytes_with_another_hash_are_never_returned(hub):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("path", "../../etc/passwd"), ("md5", "x" * 32), ("sha256", ""), ("path", "/etc/passwd")],
+    [("md5", "x" * 32), ("sha256", ""), ("benchmark", "../../etc"), ("seed", 7), ("kind", "model")],
 )
 def test_a_hostile_catalogue_reads_nothing(hub, field, value):
     content = json.loads((hub / "catalogue.json").read_text())
@@ -220,6 +220,25 @@ def test_a_model_that_is_no_torchscript_is_an_error(hub):
     (hub / "catalogue.json").write_text(json.dumps(content))
     with pytest.raises(HubError, match=r"seed-0/model.pt is not a TorchScript model"):
         MiniGrid().load_models(**NAMES)
+
+
+def test_a_cache_that_cannot_be_written_is_an_error_with_a_way_out(hub, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RLLTE_HUB_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(HubError, match="Set RLLTE_HUB_CACHE to a folder that can"):
+        MiniGrid().load_scores(**NAMES)
+
+
+@pytest.mark.parametrize("scale", ["papr", "published"])
+def test_an_impossible_scale_is_refused(hub, scale):
+    with pytest.raises(HubError, match=r"Unknown scale 'papr'|its scale is 'paper'"):
+        MiniGrid().load_apis("DoorKey-5x5-v0", "ppo", scale=scale)
+
+
+@pytest.mark.parametrize("seed", ["0", 0.0, -1])
+def test_a_seed_that_is_no_whole_number_is_refused(hub, seed):
+    with pytest.raises(HubError, match=r"seed is .* a seed is a whole number"):
+        MiniGrid().load_models(**NAMES, seed=seed)
 
 
 @pytest.mark.parametrize(

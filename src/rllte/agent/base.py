@@ -26,6 +26,9 @@ MakeEnvs = Callable[[int, Sequence[int], bool], Envs]
 """Makes environments from how many, a seed for each, and whether they are for training."""
 
 
+_BUILD_THREADS = 2
+
+
 @dataclass(frozen=True)
 class TrainSettings:
     """How training is run and watched, the same for all agents of a benchmark.
@@ -88,7 +91,8 @@ class Agent(abc.ABC):
             raise HubError(f"observations are {envs.single_observation_space}; agents take one array.")
         self.observation_space, self.action_space = envs.single_observation_space, envs.single_action_space
         envs.close()
-        with torch.random.fork_rng(devices=[]):  # nn.Module draws from the global generator
+        # nn.Module draws from the global generator; orthogonal weights depend on the number of threads
+        with torch.random.fork_rng(devices=[]), torch_threads(_BUILD_THREADS):
             torch.default_generator.manual_seed(seed)
             self.build()
         for module in self.modules.values():
@@ -171,7 +175,11 @@ class Agent(abc.ABC):
         envs = self.make_envs(num_envs, env_seeds(self.seed, "train", segment, num_envs), True)
         obs, _ = envs.reset()
         while self.num_updates < end:
-            obs = self.update(envs, obs)
+            try:
+                obs = self.update(envs, obs)
+            except RuntimeError:
+                self._check_finite()  # drawing from NaN probabilities is such an error
+                raise
             self.num_updates += 1
             bar.update(self.steps_per_update)
             if self.num_updates in points:
@@ -187,10 +195,7 @@ class Agent(abc.ABC):
             self._ended += np.stack([infos["episode"]["r"], infos["episode"]["l"]], axis=1)[ended].tolist()
 
     def _add_point(self, bar: Any) -> None:
-        if not all(bool(p.isfinite().all()) for p in self.policy.parameters()):
-            raise HubError(
-                f"{type(self).__name__} diverged: infinite or NaN weights at step {self.env_step}."
-            )
+        self._check_finite()
         point = sum(row[0] for row in self._rows)
         returns, lengths = self.evaluate(
             env_seeds(self.seed, "curve", int(point), self.settings.num_eval_envs)
@@ -204,6 +209,12 @@ class Agent(abc.ABC):
         self._rows.append([0, self.env_step, *train_row])
         self._rows.append([1, self.env_step, float(returns.mean()), float(lengths.mean()), len(returns)])
         bar.set_postfix_str(f"return {returns.mean():.4g}", refresh=False)
+
+    def _check_finite(self) -> None:
+        if not all(bool(p.isfinite().all()) for p in self.policy.parameters()):
+            raise HubError(
+                f"{type(self).__name__} diverged: infinite or NaN weights at step {self.env_step}."
+            )
 
     def evaluate(self, seeds: Sequence[int], num_episodes: int | None = None) -> tuple[Any, Any]:
         """Play whole episodes in new environments with the policy as it stands.
@@ -235,9 +246,13 @@ class Agent(abc.ABC):
         ]
         return pa.table(columns, schema=tables.CURVES)
 
+    def _identity(self) -> str:
+        return f"{type(self).__name__} with seed {self.seed}, {self.config}, {self.settings}"
+
     def state_dict(self) -> dict[str, Any]:
         """Return all that training needs to go on, as tensors and plain values."""
         return {
+            "identity": self._identity(),
             "num_updates": self.num_updates,
             "rows": self._rows,
             "ended": [list(episode) for episode in self._ended],
@@ -248,7 +263,15 @@ class Agent(abc.ABC):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what ``state_dict`` gave."""
+        """Take back what ``state_dict`` gave.
+
+        Raises:
+            HubError: It is of an agent with other settings or another seed.
+        """
+        if state["identity"] != self._identity():
+            raise HubError(
+                f"The state is of {state['identity']}, not of {self._identity()}. Resume elsewhere."
+            )
         self.num_updates, self._rows, self._ended = state["num_updates"], state["rows"], state["ended"]
         self.generator.set_state(state["generator"])
         for name, module in self.modules.items():

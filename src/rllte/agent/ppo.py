@@ -1,8 +1,9 @@
 """Proximal policy optimization for discrete actions.
 
 Paper: Schulman et al., 2017, https://arxiv.org/abs/1707.06347. Reference code:
-ikostrikov/pytorch-a2c-ppo-acktr-gail. It differs from the reference in one thing: an episode that was
-truncated is bootstrapped from its own last observation (Pardo et al., 2018), not from the next one's first.
+ikostrikov/pytorch-a2c-ppo-acktr-gail. It differs from the reference in two things: an episode that was
+truncated is bootstrapped from its own last observation (Pardo et al., 2018), not from the next one's first;
+and over what advantages are normalised, always the rollout there, is a setting.
 """
 
 from dataclasses import dataclass

@@ -56,7 +56,7 @@ class Replay:
 
     def state_dict(self) -> dict[str, torch.Tensor | int]:
         """Return the rows in use and the place of the next one."""
-        return {"rows": self._table[: self.size].cpu(), "next": self._next}
+        return {"rows": self._table[: self.size].cpu().clone(), "next": self._next}
 
     def load_state_dict(self, state: dict[str, torch.Tensor | int]) -> None:
         """Take back what ``state_dict`` gave."""

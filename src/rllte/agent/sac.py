@@ -133,8 +133,7 @@ class SAC(Agent):
                 ("alpha", [self.log_alpha]),
             )
         }
-        capacity = min(config.buffer_size, self.num_train_steps)
-        self.replay = Replay(capacity, obs_dim, action_dim, self.device)
+        self.replay = Replay(config.buffer_size, obs_dim, action_dim, self.device)
 
     @property
     def steps_per_update(self) -> int:

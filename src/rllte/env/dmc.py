@@ -63,8 +63,8 @@ def make_envpool_dmc_env(
     Raises:
         UnknownNameError: There is no such task.
     """
-    task_id = TASKS.get(env_id, env_id)
-    check_task("dmc", env_id, task_id, {task: name for name, task in TASKS.items()})
+    check_task("dmc", env_id, env_id, {name: name for name in TASKS})
+    task_id = TASKS[env_id]
     keys = _OBSERVATION_KEYS.get(env_id) or _OBSERVATION_KEYS.get(env_id.split("_")[0])
     bounds = envpool.make_spec(task_id).action_space
     low, high = bounds.low.astype(np.float64), bounds.high.astype(np.float64)

@@ -1,8 +1,8 @@
 """MiniGrid (Chevalier-Boisvert et al., 2023) on envpool.
 
 The observation is the agent's own view, ``(7, 7, 3)`` uint8: object, colour and state of each cell, as
-``minigrid`` encodes it. The mission text and the compass direction are left out, so the tasks that this
-project lists are those whose mission is always the same.
+``minigrid`` encodes it. The mission text and the compass direction are left out; the tasks that this
+project lists can be solved without them.
 """
 
 from collections.abc import Sequence

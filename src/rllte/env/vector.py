@@ -164,7 +164,11 @@ def check_task(benchmark: str, env_id: str, task_id: str, known: dict[str, str])
 
 
 def _seed_list(seed: int | Sequence[int], num_envs: int) -> list[int]:
-    seeds = [seed + i for i in range(num_envs)] if isinstance(seed, int) else [int(s) for s in seed]
+    seeds = (
+        [int(seed) + i for i in range(num_envs)]
+        if isinstance(seed, (int, np.integer))
+        else [int(s) for s in seed]
+    )
     if len(seeds) != num_envs:
         raise HubError(f"{len(seeds)} seeds for {num_envs} environments; give one for each.")
     if min(seeds) < 0 or max(seeds) >= 2**31:

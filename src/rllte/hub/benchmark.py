@@ -38,7 +38,7 @@ def available(
     Returns:
         Rows with ``benchmark``, ``agent``, ``env_id``, ``scale``, ``num_train_steps``, ``seeds``,
         ``num_episodes`` of each seed, ``mean`` score over all seeds, and the 95 % bootstrap
-        ``interval`` of that mean over seeds.
+        ``interval`` of that mean over seeds (with three seeds, the range of their means).
 
     Raises:
         UnknownNameError: No cell, published or planned, has such a name.
@@ -57,7 +57,7 @@ class Benchmark:
     name: ClassVar[str]
 
     def __init__(self, repo: str | Path | None = None) -> None:
-        self.repo = Path(repo).absolute() if repo else default_repo()
+        self.repo = Path(repo).expanduser().absolute() if repo else default_repo()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(repo={str(self.repo)!r})"

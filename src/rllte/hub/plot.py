@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from rllte import registry
+from rllte.errors import HubError
 from rllte.hub.benchmark import Curves
 from rllte.hub.stats import mean_interval
 
@@ -32,4 +33,7 @@ def plot_curves(curves: dict[str, Curves], path: Path) -> None:
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    try:
+        figure.savefig(path)
+    except ValueError as error:  # an unknown suffix
+        raise HubError(f"{path}: {error}") from None

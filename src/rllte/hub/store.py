@@ -12,13 +12,14 @@ from rllte.hub.catalogue import Artifact
 
 def default_repo() -> Path:
     """Return the checkout to read from: ``RLLTE_HUB_REPO``, or the one that this package runs from."""
-    return Path(os.environ.get("RLLTE_HUB_REPO") or Path(rllte.__path__[0]).parents[1]).absolute()
+    repo = Path(os.environ.get("RLLTE_HUB_REPO") or Path(rllte.__path__[0]).parents[1])
+    return repo.expanduser().absolute()
 
 
 def cache_dir() -> Path:
     """Return the cache: ``RLLTE_HUB_CACHE``, or ``rllte-hub`` in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("RLLTE_HUB_CACHE") or Path(base) / "rllte-hub").absolute()
+    return Path(os.environ.get("RLLTE_HUB_CACHE") or Path(base) / "rllte-hub").expanduser().absolute()
 
 
 def fetch(root: Path, artifact: Artifact) -> bytes:
@@ -34,19 +35,22 @@ def fetch(root: Path, artifact: Artifact) -> bytes:
         if data is not None and _is(artifact, data):
             return data
     data = _download(root, artifact, modified=workspace.exists())
+    if not _is(artifact, data):  # the checkout may have moved on since DVC read its locks
+        _filesystem.cache_clear()
+        data = _download(root, artifact, modified=workspace.exists())
     if not _is(artifact, data):
         raise HubError(
             f"{artifact.path} has md5 {md5(data)}; the catalogue says {artifact.md5}. It was not used. "
-            f"The remote's copy is damaged: push it again from a good checkout."
+            f"Either catalogue.json and dvc.lock are of different commits (see git status), or the copy in "
+            f"DVC's cache or remote is damaged: delete it there and pull again."
         )
-    write_bytes(cached, data)
+    try:
+        write_bytes(cached, data)
+    except OSError as error:
+        raise HubError(
+            f"{cached} cannot be written ({error.strerror}). Set RLLTE_HUB_CACHE to a folder that can."
+        ) from None
     return data
-
-
-def is_here(root: Path, artifact: Artifact) -> bool:
-    """Return whether an artifact can be had without a remote; hashes are checked when it is read."""
-    cached = cache_dir() / "md5" / artifact.md5[:2] / artifact.md5[2:]
-    return cached.exists() or (root / artifact.path).exists()
 
 
 def _is(artifact: Artifact, data: bytes) -> bool:

@@ -13,7 +13,7 @@ from rllte.files import sha256, write_bytes
 from rllte.names import Run
 from rllte.pipeline.evaluate import play
 from rllte.pipeline.spec import Spec, read_spec
-from rllte.pipeline.train import load_policy, make_envs, settings_of
+from rllte.pipeline.train import load_policy, make_envs
 from rllte.seeding import env_seeds
 
 TOLERANCE = 1e-5
@@ -31,7 +31,7 @@ def export(root: Path, run: Run) -> str:
     scores = tables.read_parquet((root / run.path("scores")).read_bytes(), tables.SCORES, run.path("scores"))
     returns = scores.column("episode_return").to_numpy()
     metadata = {
-        **settings_of(spec),
+        **spec.training(),
         "run": str(run),
         "spec": spec.hash,
         "observation_space": str(agent.observation_space),

@@ -19,6 +19,8 @@ from rllte.names import Cell, Run
 FORMAT_VERSION = 1
 """Version of the files' formats, as docs/formats.md describes them."""
 
+SCALES = ("published", "paper")
+
 
 @dataclass(frozen=True)
 class EvaluationSettings:
@@ -82,6 +84,21 @@ class AgentParams:
     paper: dict[str, Any]
     envs: dict[str, Any]
     runs: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PublishedEnv:
+    """A line of ``envs``: the budget of a cell in env steps."""
+
+    num_train_steps: int
+
+
+@dataclass(frozen=True)
+class PublishedRun:
+    """A line of ``runs``."""
+
+    env_id: str
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -160,9 +177,11 @@ def read_runs(root: Path, benchmark: str, agent: str) -> list[Run]:
     params = read_agent(root, benchmark, agent)
     runs = []
     for name, line in params.runs.items():
-        run = Run(Cell(benchmark, agent, line["env_id"]), line["seed"])
+        where = f"pipelines/{benchmark}/{agent}/params.yaml: runs.{name}"
+        checked = _checked(PublishedRun, line, where)
+        run = Run(Cell(benchmark, agent, checked.env_id), checked.seed)
         if str(run) != f"{benchmark}/{agent}/{name}":
-            raise HubError(f"pipelines/{benchmark}/{agent}/params.yaml: runs.{name} says {line}.")
+            raise HubError(f"{where} is {line}; write {run.cell.env_id}/seed-{run.seed} for its name.")
         runs.append(run)
     return sorted(runs)
 
@@ -185,8 +204,13 @@ def read_spec(root: Path, cell: Cell, scale: str | None = None) -> Spec:
     shared, own = read_benchmark(root, cell.benchmark), read_agent(root, cell.benchmark, cell.agent)
     file = f"pipelines/{cell.benchmark}/{cell.agent}/params.yaml"
     scale = scale or ("published" if cell.env_id in own.envs else "paper")
-    if scale == "published" and cell.env_id in own.envs:
-        num_train_steps = own.envs[cell.env_id]["num_train_steps"]
+    if scale not in SCALES:
+        raise UnknownNameError("scale", scale, SCALES)
+    if scale == "published":
+        if cell.env_id not in own.envs:
+            raise HubError(f"{cell} is not published; its scale is 'paper'.")
+        line = _checked(PublishedEnv, own.envs[cell.env_id], f"{file}: envs.{cell.env_id}")
+        num_train_steps = line.num_train_steps
     else:
         num_train_steps = support.budget(cell.env_id)
     values = {**own.hyperparameters, **(own.paper if scale == "paper" else {})}
@@ -216,6 +240,8 @@ def override(spec: Spec, changes: dict[str, Any]) -> Spec:
     parts = {"train": spec.train, "hyperparameters": spec.hyperparameters}
     known = {field.name: part for part, value in parts.items() for field in dataclasses.fields(value)}
     for name, value in changes.items():
+        if name == "num_train_steps":
+            raise HubError("num_train_steps is an argument of train: .train(num_train_steps=…)")
         if name not in known:
             raise UnknownNameError("setting", name, known, where=str(spec.cell))
         part = parts[known[name]]

@@ -5,7 +5,6 @@ import platform
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +22,9 @@ from rllte.names import Run
 from rllte.pipeline.spec import Spec, read_spec
 
 
-def make_envs(spec: Spec, num_envs: int, seeds: Sequence[int], training: bool) -> Envs:
+def make_envs(
+    spec: Spec, num_envs: int, seeds: Sequence[int], training: bool, *, device: str | torch.device = "cpu"
+) -> Envs:
     """Make the environments of a cell.
 
     Args:
@@ -31,9 +32,12 @@ def make_envs(spec: Spec, num_envs: int, seeds: Sequence[int], training: bool) -
         num_envs: How many.
         seeds: One for each.
         training: Whether rewards and episodes may be those of training (clipped, one life).
+        device: Where observations, rewards and flags go.
     """
     make = registry.load(ENVS[spec.cell.benchmark], "Environments need")
-    envs: Envs = make(spec.cell.env_id, num_envs, seeds, num_threads=spec.train.num_threads, **spec.env)
+    envs: Envs = make(
+        spec.cell.env_id, num_envs, seeds, device, num_threads=spec.train.num_threads, **spec.env
+    )
     return envs
 
 
@@ -42,7 +46,7 @@ def make_agent(spec: Spec, seed: int, device: str | torch.device = "cpu") -> Age
     agent: Agent = registry.load(AGENTS[spec.cell.agent], "Training needs")(
         spec.hyperparameters,
         spec.train,
-        partial(make_envs, spec),
+        partial(make_envs, spec, device=device),
         seed=seed,
         device=device,
         num_train_steps=spec.num_train_steps,
@@ -108,11 +112,6 @@ def load_policy(root: Path, run: Run, spec: Spec) -> Agent:
     agent.policy.load_state_dict(safetensors.torch.load(path.read_bytes()))
     agent.policy.eval()
     return agent
-
-
-def settings_of(spec: Spec) -> dict[str, object]:
-    """Return all settings of a spec as plain values, for people to read."""
-    return {**asdict(spec), "cell": str(spec.cell)}
 
 
 def _cpu_name() -> str:
