@@ -8,14 +8,23 @@ from typing import Any
 from rllte import registry
 
 ENVS = {
+    "atari": "rllte.env.atari:make_envpool_atari_env",
     "minigrid": "rllte.env.minigrid:make_envpool_minigrid_env",
     "dmc": "rllte.env.dmc:make_envpool_dmc_env",
+    "procgen": "rllte.env.procgen:make_envpool_procgen_env",
 }
 
 _EXPORTS = {target.split(":")[1]: target for target in ENVS.values()}
 _EXPORTS["make_dmc_env"] = ENVS["dmc"]
 
-__all__ = ["ENVS", "make_dmc_env", "make_envpool_dmc_env", "make_envpool_minigrid_env"]
+__all__ = [
+    "ENVS",
+    "make_dmc_env",
+    "make_envpool_atari_env",
+    "make_envpool_dmc_env",
+    "make_envpool_minigrid_env",
+    "make_envpool_procgen_env",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,10 +10,9 @@ from typing import Any
 
 import envpool
 import gymnasium as gym
-import numpy as np
 import torch
 
-from rllte.env.vector import Array, EnvpoolVectorEnv, check_task
+from rllte.env.vector import EnvpoolVectorEnv, check_task, discrete_space, integers
 
 PREFIX = "MiniGrid-"
 
@@ -49,9 +48,9 @@ def make_envpool_minigrid_env(
         seed=seed,
         device=device,
         observation_space=_view_space,
-        action_space=_action_space,
+        action_space=discrete_space,
         read_obs=lambda raw: raw["image"],
-        write_action=_integers,
+        write_action=integers,
         num_threads=num_threads,
     )
 
@@ -59,12 +58,3 @@ def make_envpool_minigrid_env(
 def _view_space(space: gym.Space[Any]) -> gym.Space[Any]:
     assert isinstance(space, gym.spaces.Dict)
     return space["image"]
-
-
-def _action_space(space: gym.Space[Any]) -> gym.Space[Any]:
-    assert isinstance(space, gym.spaces.Discrete)
-    return gym.spaces.Discrete(int(space.n))
-
-
-def _integers(actions: Array) -> Array:
-    return actions.astype(np.int32, copy=False)

@@ -110,14 +110,18 @@ class EnvpoolVectorEnv(gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Te
         """
         array = actions.detach().cpu().numpy() if isinstance(actions, torch.Tensor) else np.asarray(actions)
         written = self._write_action(array)
-        raw, rewards, terminated, truncated, _ = self._pool.step(written)
+        raw, rewards, terminated, truncated, info = self._pool.step(written)
         obs = self._read_obs(raw)
-        self._returns += rewards
-        self._lengths += 1
         infos: Infos = {}
         ended = terminated | truncated
+        scores, over = self._outcome(rewards, ended, info)
+        self._returns += scores
+        self._lengths += 1
+        if over.any():
+            self._report(over, infos)
         if ended.any():
-            obs = self._end_episodes(obs, ended, written, infos)
+            infos["final_obs"] = self._tensor(obs)
+            obs = self._next_obs(obs, ended, written)
         return (
             self._tensor(obs),
             self._tensor(rewards.astype(np.float32, copy=False)),
@@ -126,15 +130,20 @@ class EnvpoolVectorEnv(gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Te
             infos,
         )
 
-    def _end_episodes(self, obs: Array, ended: Array, written: Array, infos: Infos) -> Array:
-        """Report the episodes that ended, reset their environments, return the next observations."""
-        infos["final_obs"] = self._tensor(obs)
-        infos["episode"] = {"r": self._returns * ended, "l": self._lengths * ended}
-        infos["_episode"] = ended
-        self._returns[ended] = 0.0
-        self._lengths[ended] = 0
+    def _outcome(self, rewards: Array, ended: Array, info: Infos) -> tuple[Array, Array]:
+        """Return what each environment scored in a step, and whether the episode to report is over."""
+        return rewards, ended
+
+    def _report(self, over: Array, infos: Infos) -> None:
+        infos["episode"] = {"r": self._returns * over, "l": self._lengths * over}
+        infos["_episode"] = over
+        self._returns[over] = 0.0
+        self._lengths[over] = 0
+
+    def _next_obs(self, obs: Array, ended: Array, written: Array) -> Array:
+        """Let the environments that ended make envpool's reset step alone; its action is ignored."""
         ids = np.flatnonzero(ended).astype(np.int32)
-        raw, _, _, _, reset = self._pool.step(written[ids], ids)  # the action is ignored
+        raw, _, _, _, reset = self._pool.step(written[ids], ids)
         obs = obs.copy()
         obs[reset["env_id"]] = self._read_obs(raw)
         return obs
@@ -161,6 +170,17 @@ def check_task(benchmark: str, env_id: str, task_id: str, known: dict[str, str])
     """
     if task_id not in known:
         raise UnknownNameError("env_id", env_id, known.values(), where=f"benchmark '{benchmark}'")
+
+
+def integers(actions: Array) -> Array:
+    """Return discrete actions as envpool takes them."""
+    return actions.astype(np.int32, copy=False)
+
+
+def discrete_space(space: gym.Space[Any]) -> gym.Space[Any]:
+    """Return a discrete action space without envpool's own attributes."""
+    assert isinstance(space, gym.spaces.Discrete)
+    return gym.spaces.Discrete(int(space.n))
 
 
 def _seed_list(seed: int | Sequence[int], num_envs: int) -> list[int]:

@@ -111,7 +111,7 @@ class Spec:
         version: Of the agent's behaviour.
         source: Where the hyper-parameters come from.
         num_train_steps: Budget in env steps.
-        env: Options of the environments.
+        env: Options of the environments, for ``training`` and for ``evaluation``.
         train: How training is run and watched.
         evaluation: How scores are made.
         hyperparameters: The agent's ``Config``.

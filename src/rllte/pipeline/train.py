@@ -34,9 +34,10 @@ def make_envs(
         training: Whether rewards and episodes may be those of training (clipped, one life).
         device: Where observations, rewards and flags go.
     """
+    options = spec.env.get("training" if training else "evaluation", {})
     make = registry.load(ENVS[spec.cell.benchmark], "Environments need")
     envs: Envs = make(
-        spec.cell.env_id, num_envs, seeds, device, num_threads=spec.train.num_threads, **spec.env
+        spec.cell.env_id, num_envs, seeds, device, num_threads=spec.train.num_threads, **options
     )
     return envs
 
