@@ -15,6 +15,7 @@ from rllte.agent.base import TrainSettings
 from rllte.errors import HubError, UnknownNameError
 from rllte.files import sha256
 from rllte.names import Cell, Run
+from rllte.pipeline.checked import checked
 
 FORMAT_VERSION = 1
 """Version of the files' formats, as docs/formats.md describes them."""
@@ -169,7 +170,7 @@ def read_agent(root: Path, benchmark: str, agent: str) -> AgentParams:
 def read_support(root: Path, benchmark: str) -> Support:
     """Read what a benchmark covers."""
     where = f"pipelines/{benchmark}/params.yaml: support"
-    return _checked(Support, read_benchmark(root, benchmark).support, where)
+    return checked(Support, read_benchmark(root, benchmark).support, where)
 
 
 def read_runs(root: Path, benchmark: str, agent: str) -> list[Run]:
@@ -178,8 +179,8 @@ def read_runs(root: Path, benchmark: str, agent: str) -> list[Run]:
     runs = []
     for name, line in params.runs.items():
         where = f"pipelines/{benchmark}/{agent}/params.yaml: runs.{name}"
-        checked = _checked(PublishedRun, line, where)
-        run = Run(Cell(benchmark, agent, checked.env_id), checked.seed)
+        published = checked(PublishedRun, line, where)
+        run = Run(Cell(benchmark, agent, published.env_id), published.seed)
         if str(run) != f"{benchmark}/{agent}/{name}":
             raise HubError(f"{where} is {line}; write {run.cell.env_id}/seed-{run.seed} for its name.")
         runs.append(run)
@@ -209,7 +210,7 @@ def read_spec(root: Path, cell: Cell, scale: str | None = None) -> Spec:
     if scale == "published":
         if cell.env_id not in own.envs:
             raise HubError(f"{cell} is not published; its scale is 'paper'.")
-        line = _checked(PublishedEnv, own.envs[cell.env_id], f"{file}: envs.{cell.env_id}")
+        line = checked(PublishedEnv, own.envs[cell.env_id], f"{file}: envs.{cell.env_id}")
         num_train_steps = line.num_train_steps
     else:
         num_train_steps = support.budget(cell.env_id)
@@ -222,11 +223,11 @@ def read_spec(root: Path, cell: Cell, scale: str | None = None) -> Spec:
         source=own.source,
         num_train_steps=num_train_steps,
         env=shared.env,
-        train=_checked(TrainSettings, shared.train, f"pipelines/{cell.benchmark}/params.yaml: train"),
-        evaluation=_checked(
+        train=checked(TrainSettings, shared.train, f"pipelines/{cell.benchmark}/params.yaml: train"),
+        evaluation=checked(
             EvaluationSettings, shared.evaluation, f"pipelines/{cell.benchmark}/params.yaml: evaluation"
         ),
-        hyperparameters=_checked(agent.Config, values, f"{file}: hyperparameters"),
+        hyperparameters=checked(agent.Config, values, f"{file}: hyperparameters"),
     )
 
 
@@ -246,7 +247,7 @@ def override(spec: Spec, changes: dict[str, Any]) -> Spec:
             raise UnknownNameError("setting", name, known, where=str(spec.cell))
         part = parts[known[name]]
         values = {**dataclasses.asdict(part), name: value}
-        parts[known[name]] = _checked(type(part), values, f"settings of {spec.cell}")
+        parts[known[name]] = checked(type(part), values, f"settings of {spec.cell}")
     return dataclasses.replace(spec, **parts)
 
 
@@ -257,41 +258,4 @@ def _read(root: Path, path: str, kind: type[Any]) -> Any:
         raise HubError(f"{path} is not in {root}. Is it a checkout of RLLTE Hub?") from None
     except YAMLError as error:
         raise HubError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    return _checked(kind, values, path)
-
-
-def _checked(kind: type[Any], values: object, where: str) -> Any:
-    """Make a dataclass from plain values after checking keys and types."""
-    if not isinstance(values, dict):
-        raise HubError(f"{where} is {values!r}; expected keys and values.")
-    joint = ": " if where.endswith(".yaml") else "."
-    fields = {field.name: field.type for field in dataclasses.fields(kind)}
-    for name in values:
-        if name not in fields:
-            raise UnknownNameError("key", name, fields, where=where)
-    for name, wanted in fields.items():
-        if name not in values:
-            raise HubError(f"{where}{joint}{name} is missing.")
-        _check_type(values[name], wanted, f"{where}{joint}{name}")
-    return kind(**{name: float(value) if fields[name] is float else value for name, value in values.items()})
-
-
-def _check_type(value: object, wanted: Any, where: str) -> None:
-    plain = getattr(wanted, "__origin__", wanted)
-    accepted = (int, float) if plain is float else plain
-    if isinstance(value, accepted) and (plain is bool or not isinstance(value, bool)):
-        return
-    if isinstance(value, str) and plain in (int, float):
-        raise HubError(f"{where} is the text {value!r}; {_number_hint(value, plain)}")
-    raise HubError(f"{where} is {value!r}; expected {plain.__name__}.")
-
-
-def _number_hint(text: str, wanted: type) -> str:
-    try:
-        number = float(text)
-    except ValueError:
-        return f"expected {wanted.__name__}."
-    if wanted is int:
-        return f"write {int(number)}."
-    mantissa, _, exponent = text.lower().partition("e")
-    return f"write {mantissa}.0e{exponent}." if exponent and "." not in mantissa else f"write {number}."
+    return checked(kind, values, path)

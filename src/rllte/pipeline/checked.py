@@ -1,0 +1,53 @@
+"""Dataclasses made from the plain values of a YAML file, after a check of keys and types."""
+
+import dataclasses
+from typing import Any
+
+from rllte.errors import HubError, UnknownNameError
+
+
+def checked(kind: type[Any], values: object, where: str) -> Any:
+    """Make a dataclass from plain values.
+
+    Args:
+        kind: The dataclass; its fields are the keys that must be there, and their types.
+        values: What was read.
+        where: File and key, for errors.
+
+    Raises:
+        UnknownNameError: A key is no field.
+        HubError: A key is missing, or its value has another type, such as text where a number belongs.
+    """
+    if not isinstance(values, dict):
+        raise HubError(f"{where} is {values!r}; expected keys and values.")
+    joint = ": " if where.endswith(".yaml") else "."
+    fields = {field.name: field.type for field in dataclasses.fields(kind)}
+    for name in values:
+        if name not in fields:
+            raise UnknownNameError("key", name, fields, where=where)
+    for name, wanted in fields.items():
+        if name not in values:
+            raise HubError(f"{where}{joint}{name} is missing.")
+        _check_type(values[name], wanted, f"{where}{joint}{name}")
+    return kind(**{name: float(value) if fields[name] is float else value for name, value in values.items()})
+
+
+def _check_type(value: object, wanted: Any, where: str) -> None:
+    plain = getattr(wanted, "__origin__", wanted)
+    accepted = (int, float) if plain is float else plain
+    if isinstance(value, accepted) and (plain is bool or not isinstance(value, bool)):
+        return
+    if isinstance(value, str) and plain in (int, float):
+        raise HubError(f"{where} is the text {value!r}; {_number_hint(value, plain)}")
+    raise HubError(f"{where} is {value!r}; expected {plain.__name__}.")
+
+
+def _number_hint(text: str, wanted: type) -> str:
+    try:
+        number = float(text)
+    except ValueError:
+        return f"expected {wanted.__name__}."
+    if wanted is int:
+        return f"write {int(number)}."
+    mantissa, _, exponent = text.lower().partition("e")
+    return f"write {mantissa}.0e{exponent}." if exponent and "." not in mantissa else f"write {number}."
