@@ -25,7 +25,7 @@ check: install  ## format, lint, types and tests
 	$(BIN)/mypy
 	$(MAKE) test
 
-train: install  ## train what is missing or stale, in the order of priority; stop it at any moment
+train: install  ## train what is missing or stale; stop it at any moment, it goes on from there
 	$(BIN)/dvc repro
 
 clean:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from rllte.errors import HubError
-from rllte.names import Cell, Run
+from rllte.names import Cell, Run, cell_parts
 
 
 class _Group(click.Group):
@@ -72,20 +72,23 @@ def show(cell: str, as_json: bool) -> None:
     """Show a CELL: budget, seeds, scores, settings, and what regenerates it."""
     from ruamel.yaml import YAML
 
-    catalogue, name = _catalogue_and_cell(cell)
+    catalogue, owner = _catalogue_and_cell(cell)
+    names = (owner.benchmark, owner.agent, owner.env_id)
     artifacts = [
-        row for row in catalogue.artifacts.values() if (row["benchmark"], row["agent"], row["env_id"]) == name
+        row
+        for row in catalogue.artifacts.values()
+        if (row["benchmark"], row["agent"], row["env_id"]) == names
     ]
     facts: dict[str, Any] = {
-        **catalogue.cells["/".join(name)],
-        "settings": catalogue.pipelines.get("/".join(name[:2]), "no pipeline yet"),
+        **catalogue.cells[str(owner)],
+        "settings": catalogue.pipelines.get(f"{owner.benchmark}/{owner.agent}", "no pipeline yet"),
         "artifacts": [
             {key: row[key] for key in ("path", "md5", "sha256", "size", "mean", "interval") if key in row}
             for row in artifacts
         ],
     }
     if artifacts:
-        facts["regenerate"] = f"dvc repro {Cell(*name).stage_file}:collect@{name[2]}"
+        facts["regenerate"] = f"dvc repro {owner.stage_file}:collect@{owner.env_id}"
     if as_json:
         click.echo(json.dumps(facts, indent=2))
     else:
@@ -104,8 +107,7 @@ def pull(cells: tuple[str, ...]) -> None:
     from rllte.hub.store import default_repo, fetch
 
     for cell in cells:
-        catalogue, name = _catalogue_and_cell(cell)
-        owner = Cell(*name)
+        catalogue, owner = _catalogue_and_cell(cell)
         wanted = [catalogue.artifact(owner, kind) for kind in ("curves", "scores")]
         seeds = catalogue.cells[str(owner)]["seeds"]
         wanted += [catalogue.artifact(Run(owner, seed), "model") for seed in seeds]
@@ -125,8 +127,8 @@ def _table_command(kind: str, help_text: str) -> None:
         from rllte import tables
         from rllte.hub.store import default_repo, fetch
 
-        catalogue, name = _catalogue_and_cell(cell)
-        data = fetch(default_repo(), catalogue.artifact(Cell(*name), kind))
+        catalogue, owner = _catalogue_and_cell(cell)
+        data = fetch(default_repo(), catalogue.artifact(owner, kind))
         schema = {"curves": tables.CURVES, "scores": tables.SCORES}[kind]
         output.write(tables.convert(tables.read_parquet(data, schema, cell), form))
 
@@ -147,8 +149,8 @@ def plot(cells: tuple[str, ...], output: Path) -> None:
 
     curves = {}
     for cell in cells:
-        _, (benchmark, agent, env_id) = _catalogue_and_cell(cell)
-        curves[f"{benchmark}/{agent}/{env_id}"] = BENCHMARK_CLASSES[benchmark]().load_curves(env_id, agent)
+        _, owner = _catalogue_and_cell(cell)
+        curves[str(owner)] = BENCHMARK_CLASSES[owner.benchmark]().load_curves(owner.env_id, owner.agent)
     plot_curves(curves, output)
     click.echo(output)
 
@@ -162,9 +164,9 @@ def play(run: str, num_episodes: int) -> None:
     from rllte.hub.benchmark import BENCHMARK_CLASSES
 
     parsed = Run.parse(run)
-    catalogue, (benchmark, agent, env_id) = _catalogue_and_cell(str(parsed.cell))
-    hub = BENCHMARK_CLASSES[benchmark]()
-    model = hub.load_models(env_id, agent, parsed.seed)
+    catalogue, cell = _catalogue_and_cell(str(parsed.cell))
+    hub = BENCHMARK_CLASSES[cell.benchmark]()
+    model = hub.load_models(cell.env_id, cell.agent, parsed.seed)
     spec = registry.load("rllte.pipeline.spec:read_spec", "Playing needs")(hub.repo, parsed.cell)
     play_model = registry.load("rllte.pipeline.evaluate:play", "Playing needs")
     episodes = play_model(spec, model, parsed.seed, num_episodes, index=1)
@@ -179,16 +181,13 @@ def play(run: str, num_episodes: int) -> None:
     )
 
 
-def _catalogue_and_cell(text: str) -> tuple[Any, tuple[str, str, str]]:
+def _catalogue_and_cell(text: str) -> tuple[Any, Cell]:
     from rllte.hub.catalogue import read_catalogue
     from rllte.hub.store import default_repo
 
-    parts = text.split("/")
-    if len(parts) != 3:
-        raise HubError(f"{text!r} is not a cell. Write benchmark/agent/env_id: minigrid/ppo/Empty-6x6-v0")
+    parts = cell_parts(text)
     catalogue = read_catalogue(default_repo())
-    cell = catalogue.cell(*parts)
-    return catalogue, (cell.benchmark, cell.agent, cell.env_id)
+    return catalogue, catalogue.cell(*parts)
 
 
 def _stage(name: str, parse: Callable[[str], Cell | Run], metavar: str, help_text: str) -> None:

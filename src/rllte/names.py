@@ -37,6 +37,18 @@ def env_name(benchmark: str, env_id: str) -> str:
     return str(env_id).removeprefix("MiniGrid-") if benchmark == "minigrid" else str(env_id)
 
 
+def cell_parts(text: str) -> tuple[str, str, str]:
+    """Split ``benchmark/agent/env_id``.
+
+    Raises:
+        HubError: The text has not three parts.
+    """
+    parts = text.split("/")
+    if len(parts) != 3:
+        raise HubError(f"{text!r} is not a cell. Write benchmark/agent/env_id: minigrid/ppo/Empty-6x6-v0")
+    return parts[0], parts[1], parts[2]
+
+
 @dataclass(frozen=True, order=True)
 class Cell:
     """All seeds of one agent on one environment: ``minigrid/ppo/Empty-6x6-v0``."""
@@ -62,11 +74,9 @@ class Cell:
             HubError: The text has not three parts.
             UnknownNameError: The benchmark does not exist, or a part is not a plain word.
         """
-        parts = text.split("/")
-        if len(parts) != 3:
-            raise HubError(f"{text!r} is not a cell. Write benchmark/agent/env_id: minigrid/ppo/Empty-6x6-v0")
-        benchmark = benchmark_name(parts[0])
-        return cls(benchmark, agent_name(parts[1]), env_name(benchmark, parts[2]))
+        name, agent, env_id = cell_parts(text)
+        benchmark = benchmark_name(name)
+        return cls(benchmark, agent_name(agent), env_name(benchmark, env_id))
 
     @property
     def stage_file(self) -> str:

@@ -95,15 +95,13 @@ class Agent(abc.ABC):
         with torch.random.fork_rng(devices=[]), torch_threads(_BUILD_THREADS):
             torch.default_generator.manual_seed(seed)
             self.build()
-        for module in self.modules.values():
-            module.to(self.device)
         self.num_updates = 0
         self._rows: list[list[float]] = []
         self._ended: list[list[float]] = []
 
     @abc.abstractmethod
     def build(self) -> None:
-        """Make the networks, optimizers and buffers."""
+        """Make the networks, optimizers and buffers, on ``device``."""
 
     @property
     @abc.abstractmethod

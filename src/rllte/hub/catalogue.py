@@ -89,12 +89,6 @@ class Catalogue:
         facts = self.artifacts[path]
         return Artifact(**{key: facts[key] for key in Artifact.__dataclass_fields__ if key in facts})
 
-    def published(
-        self, benchmark: str | None = None, agent: str | None = None, env_id: str | None = None
-    ) -> list[dict[str, Any]]:
-        """Return the rows of published cells, of those names where names are given."""
-        return self.rows("published", benchmark, agent, env_id)
-
     def rows(
         self,
         status: str | None = None,

@@ -32,29 +32,21 @@ def evaluate(root: Path, run: Run) -> str:
     return f"{run}: mean return {episodes.returns.mean():.4g} over {num_episodes} episodes"
 
 
-def play(
-    spec: Spec, model: Act, seed: int, num_episodes: int, *, index: int = 0, device: str = "cpu"
-) -> Episodes:
+def play(spec: Spec, model: Act, seed: int, num_episodes: int, *, index: int = 0) -> Episodes:
     """Play episodes by the evaluation protocol of a cell.
 
     Args:
         spec: The cell's settings.
-        model: A policy, or a model that was exported from one.
+        model: A policy, or a model that was exported from one, on the CPU.
         seed: The run's seed.
         num_episodes: A multiple of the protocol's ``num_envs``, or fewer than that.
         index: 0 plays the episodes of the stored scores; another number, others.
-        device: Where the model is.
     """
     num_envs = min(spec.evaluation.num_envs, num_episodes)
     seeds = env_seeds(seed, "score", index, num_envs)
     envs = make_envs(spec, num_envs, seeds, training=False)
     generator = torch.Generator().manual_seed(seeds[0])
-    act = acting(
-        lambda obs: model(obs.to(device)).cpu(),
-        envs.single_action_space,
-        spec.evaluation.deterministic,
-        generator,
-    )
+    act = acting(model, envs.single_action_space, spec.evaluation.deterministic, generator)
     with torch_threads(spec.evaluation.num_threads):
         episodes = play_episodes(act, envs, num_episodes)
     envs.close()
