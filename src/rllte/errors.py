@@ -23,10 +23,13 @@ class UnknownNameError(HubError):
         known: The names that exist.
     """
 
-    def __init__(self, kind: str, name: object, known: Iterable[object], where: str = "") -> None:
+    def __init__(
+        self, kind: str, name: object, known: Iterable[object], where: str = "", hint: str = ""
+    ) -> None:
         self.kind, self.name = kind, str(name)
         self.known = tuple(str(item) for item in known)
-        super().__init__(f"Unknown {kind} {self.name!r}{where and ' for ' + where}. {self._hint()}")
+        hint = hint or self._hint()
+        super().__init__(f"Unknown {kind} {self.name!r}{where and ' for ' + where}. {hint}")
 
     def _hint(self) -> str:
         by_lower = {item.lower(): item for item in self.known}

@@ -8,7 +8,25 @@ from rllte.pipeline.train import make_agent as build
 
 ROOT = Path(__file__).parents[2]
 
+PROCGEN = {"num_envs": 4, "num_steps": 16, "batch_size": 32, "feature_dim": 16, "checkpoint_steps": 64}
 SMALL = {
+    "a2c": (
+        Cell("minigrid", "a2c", "Empty-5x5-v0"),
+        {"num_envs": 4, "batch_size": 32, "checkpoint_steps": 256},
+    ),
+    "daac": (Cell("procgen", "daac", "starpilot"), {**PROCGEN, "value_epochs": 2, "value_freq": 2}),
+    "ddpg": (
+        Cell("dmc", "ddpg", "cartpole_balance"),
+        {"learning_starts": 100, "batch_size": 32, "hidden_dim": 16, "checkpoint_steps": 100},
+    ),
+    "impala": (
+        Cell("atari", "impala", "Breakout-v5"),
+        {"num_envs": 4, "num_steps": 8, "batch_size": 2, "feature_dim": 16, "checkpoint_steps": 32},
+    ),
+    "ppg": (
+        Cell("procgen", "ppg", "starpilot"),
+        {**PROCGEN, "policy_updates": 3, "aux_epochs": 1, "aux_batch_size": 64},
+    ),
     "ppo": (
         Cell("minigrid", "ppo", "Empty-5x5-v0"),
         {"num_steps": 16, "n_epochs": 2, "checkpoint_steps": 256},
@@ -24,5 +42,5 @@ SMALL = {
 def make_agent(name, seed=0, **settings):
     cell, small = SMALL[name]
     watch = {"num_points": 3, "num_eval_episodes": 2, "num_eval_envs": 2}
-    spec = override(read_spec(ROOT, cell), {**watch, **small, **settings})
+    spec = override(read_spec(ROOT, cell, "published"), {**watch, **small, **settings})
     return build(spec, seed)

@@ -14,8 +14,16 @@ from rllte.tables import to_parquet
 from rllte.torch_setup import torch_device as make_device
 from tests.agent.conftest import ROOT, SMALL, make_agent
 
-STEPS = {"ppo": 1024, "sac": 400}
-FINGERPRINTS = {"ppo": (1, 3682.667), "sac": (1, 74.098819)}
+STEPS = {"a2c": 1024, "daac": 256, "ddpg": 400, "impala": 128, "ppg": 256, "ppo": 1024, "sac": 400}
+FINGERPRINTS = {
+    "a2c": (1, 3684.537),
+    "daac": (1, 6086.620),
+    "ddpg": (1, 71.959642),
+    "impala": (1, 4952.353),
+    "ppg": (1, 6085.469),
+    "ppo": (1, 3682.667),
+    "sac": (1, 74.098819),
+}
 """The version of each agent's recipe, and a number that its training gives."""
 
 
@@ -77,7 +85,7 @@ def test_training_that_stops_and_goes_on_gives_the_same_bytes(name, tmp_path):
     update = stopped.update
 
     def interrupted_update(envs, obs):
-        if stopped.env_step > 0.8 * STEPS[name]:
+        if stopped.env_step >= 0.75 * STEPS[name]:
             raise KeyboardInterrupt
         return update(envs, obs)
 
@@ -112,6 +120,28 @@ def test_version_is_raised_when_results_change(trained):
     version, number = FINGERPRINTS[name]
     assert read_spec(ROOT, cell).version == version
     assert policy_weights(agent).abs().sum().item() == pytest.approx(number, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["num_envs", "num_steps", "batch_size", "n_epochs", "num_points"])
+@pytest.mark.parametrize("number", [0, -3])
+def test_a_count_below_one_is_refused(name, number):
+    with pytest.raises(HubError, match=f"{name} is {number}; write 1 or more"):
+        make_agent("ppo", **{name: number})
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("ppo", {"batch_size": 256}, "it must divide num_steps × num_envs"),
+        ("impala", {"batch_size": 8}, "it must divide num_envs"),
+        ("sac", {"buffer_size": 16}, "write batch_size .32. or more"),
+        ("ppo", {"encoder": "minigrid"}, "Did you mean 'minigrid_cnn'"),
+        ("ppo", {"normalize_advantage": "minibatches"}, "Did you mean 'minibatch'"),
+    ],
+)
+def test_settings_that_do_not_fit_each_other_are_refused(name, settings, message):
+    with pytest.raises(HubError, match=message):
+        make_agent(name, **settings)
 
 
 @pytest.mark.parametrize("number", [0, -1, 0.5])

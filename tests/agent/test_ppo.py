@@ -4,7 +4,8 @@ import math
 import pytest
 import torch
 
-from rllte.agent.ppo import PPOConfig, ppo_loss, standardize
+from rllte.agent.onpolicy import standardize
+from rllte.agent.ppo import PPOConfig, ppo_loss
 from rllte.agent.rollout import Batch
 
 CONFIG = PPOConfig(

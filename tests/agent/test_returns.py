@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from rllte.agent.returns import generalized_advantages
+from rllte.agent.returns import generalized_advantages, vtrace
 from rllte.agent.rollout import Rollout
 
 GAMMA, LAMBDA = 0.5, 0.5
@@ -77,3 +77,50 @@ def test_rollout_values_the_final_observation_of_a_truncated_episode(terminates,
     assert rollout.ended[:, 0].tolist() == [False, False, True, False, False]
     assert rollout.terminated[2, 0] == terminates
     assert len(recorded) == 1
+
+
+def vtrace_by_definition(rhos, discounts, rewards, values, last_value):
+    """Transcribe equation 1 of Espeholt et al., 2018, and section 4.2's advantage, for one environment."""
+    num_steps, following = len(rewards), [*values[1:], last_value]
+    clipped = [min(1.0, rho) for rho in rhos]
+    targets = []
+    for s in range(num_steps):
+        target = values[s]
+        for t in range(s, num_steps):
+            weight = 1.0
+            for i in range(s, t):
+                weight *= discounts[i] * clipped[i]
+            target += weight * clipped[t] * (rewards[t] + discounts[t] * following[t] - values[t])
+        targets.append(target)
+    next_targets = [*targets[1:], last_value]
+    advantages = [
+        clipped[s] * (rewards[s] + discounts[s] * next_targets[s] - values[s]) for s in range(num_steps)
+    ]
+    return targets, advantages
+
+
+def test_vtrace_equals_its_definition():
+    generator = np.random.default_rng(0)
+    rhos = generator.uniform(0.2, 2.0, (6, 2))
+    discounts = np.where(generator.random((6, 2)) < 0.3, 0.0, 0.9)
+    rewards, values = generator.normal(size=(2, 6, 2))
+    last_values = generator.normal(size=2)
+    targets, advantages = vtrace(
+        *(torch.from_numpy(array) for array in (np.log(rhos), discounts, rewards, values, last_values))
+    )
+    for env in range(2):
+        expected = vtrace_by_definition(
+            *(array[:, env].tolist() for array in (rhos, discounts, rewards, values)), last_values[env]
+        )
+        assert targets[:, env].tolist() == pytest.approx(expected[0])
+        assert advantages[:, env].tolist() == pytest.approx(expected[1])
+
+
+def test_vtrace_of_its_own_policy_is_the_n_step_return():
+    # ρ = 1: v₁ = 1 + ½·8 = 5, v₀ = 1 + ½·5 = 3.5; advantages are v minus V = (2, 4)
+    column = torch.ones(2, 1)
+    targets, advantages = vtrace(
+        0 * column, 0.5 * column, column, torch.tensor([[2.0], [4.0]]), torch.tensor([8.0])
+    )
+    assert targets[:, 0].tolist() == [3.5, 5.0]
+    assert advantages[:, 0].tolist() == [1.5, 1.0]

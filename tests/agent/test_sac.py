@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.distributions import Normal, TanhTransform, TransformedDistribution
 
+from rllte.agent.offpolicy import move_target
 from rllte.agent.replay import Replay, Transitions
 from rllte.agent.sac import squashed_log_prob
 from tests.agent.conftest import make_agent
@@ -62,21 +63,27 @@ def test_replay_resumes_where_it_was():
 
 
 def test_target_networks_move_by_tau():
-    agent = make_agent("sac")
-    agent.config = agent.config.__class__(**{**agent.config.__dict__, "tau": 0.25})
-    for target, source in zip(agent.target_critic.parameters(), agent.critic.parameters(), strict=True):
-        target.data.fill_(1.0)
-        source.data.fill_(5.0)
-    agent._move_target()
-    assert all(bool((target == 2.0).all()) for target in agent.target_critic.parameters())
+    target, source = torch.nn.Linear(2, 3), torch.nn.Linear(2, 3)
+    for parameter in target.parameters():
+        parameter.data.fill_(1.0)
+    for parameter in source.parameters():
+        parameter.data.fill_(5.0)
+    move_target(target, source, 0.25)
+    assert all(bool((parameter == 2.0).all()) for parameter in target.parameters())
+    assert all(bool((parameter == 5.0).all()) for parameter in source.parameters())
 
 
 def test_target_networks_move_every_second_update():
     agent = make_agent("sac")
-    moves = []
-    agent._move_target = lambda: moves.append(agent.env_step)
-    agent.train(agent.config.learning_starts + 10)
-    assert len(moves) == 5
+    assert agent.config.target_update_interval == 2
+    agent.train(agent.config.learning_starts)  # fills the replay
+    moved = []
+    for gradient_step in range(4):
+        before = [parameter.clone() for parameter in agent.target_critic.parameters()]
+        agent.learn(gradient_step)
+        after = agent.target_critic.parameters()
+        moved.append(not all(map(torch.equal, before, after)))
+    assert moved == [True, False, True, False]
 
 
 def test_critic_target_has_no_future_where_the_episode_terminated():

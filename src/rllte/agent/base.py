@@ -1,6 +1,7 @@
 """The training loop that every agent shares: segments, points of the curve, resuming."""
 
 import abc
+import dataclasses
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -84,6 +85,7 @@ class Agent(abc.ABC):
         num_train_steps: int = 1_000_000,
     ) -> None:
         self.config, self.settings, self.make_envs = config, settings, make_envs
+        _check_counts(config, settings)
         self.seed, self.device, self.num_train_steps = seed, torch_device(device), num_train_steps
         self.generator = torch.Generator(self.device).manual_seed(seed)
         envs = make_envs(1, env_seeds(seed, "train", 0, 1), True)
@@ -111,6 +113,9 @@ class Agent(abc.ABC):
     @abc.abstractmethod
     def update(self, envs: Envs, obs: torch.Tensor) -> torch.Tensor:
         """Act for ``steps_per_update`` env steps from ``obs``, learn, and return the next ``obs``."""
+
+    def start_segment(self) -> None:  # noqa: B027
+        """Be told that every environment begins anew."""
 
     def extra_state(self) -> dict[str, Any]:
         """Return what a resume needs besides modules, optimizers and the generator."""
@@ -172,6 +177,7 @@ class Agent(abc.ABC):
         num_envs = self.config.num_envs
         envs = self.make_envs(num_envs, env_seeds(self.seed, "train", segment, num_envs), True)
         obs, _ = envs.reset()
+        self.start_segment()
         while self.num_updates < end:
             try:
                 obs = self.update(envs, obs)
@@ -277,6 +283,15 @@ class Agent(abc.ABC):
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         self.load_extra_state(state["extra"])
+
+
+def _check_counts(*settings: Any) -> None:
+    """Raise unless every setting that counts something is at least 1."""
+    for one in settings:
+        for field in dataclasses.fields(one):
+            value = getattr(one, field.name)
+            if field.type is int and value < 1 and field.name not in ("hidden_dim", "learning_starts"):
+                raise HubError(f"{field.name} is {value}; write 1 or more.")
 
 
 def _whole(number: float) -> int:

@@ -1,7 +1,7 @@
 """Playing whole episodes with a policy."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import gymnasium as gym
 import numpy as np
@@ -12,6 +12,16 @@ from rllte.errors import HubError
 
 Envs = gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor]
 Act = Callable[[torch.Tensor], torch.Tensor]
+
+
+class AsyncEnvs(Protocol):
+    """Environments whose step has two halves, with time to compute between them."""
+
+    def step_async(self, actions: torch.Tensor) -> None:
+        """Begin a step."""
+
+    def step_wait(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
+        """Return what ``step`` would."""
 
 
 class Episodes(NamedTuple):

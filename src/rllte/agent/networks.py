@@ -6,13 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-
-def orthogonal(layer: nn.Linear | nn.Conv2d, gain: float) -> nn.Linear | nn.Conv2d:
-    """Initialise a layer with orthogonal weights and zero bias (Saxe et al., 2014)."""
-    nn.init.orthogonal_(layer.weight, gain)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
+from rllte.agent.encoders import ENCODERS, Encoder, orthogonal
+from rllte.errors import UnknownNameError
 
 
 def mlp(*dims: int, activation: Callable[[], nn.Module], gain: float, last_gain: float) -> nn.Sequential:
@@ -33,42 +28,88 @@ def mlp(*dims: int, activation: Callable[[], nn.Module], gain: float, last_gain:
     return nn.Sequential(*layers)
 
 
-class MiniGridCNN(nn.Module):
-    """The small convolutional encoder of rl-starter-files for the agent's view, and a linear layer.
+def head(feature_dim: int, hidden_dim: int, fan_out: int, last_gain: float) -> nn.Sequential:
+    """Return what turns features into logits or values: one tanh layer between, none if hidden_dim is 0."""
+    dims = (feature_dim, hidden_dim, fan_out) if hidden_dim else (feature_dim, fan_out)
+    gain = nn.init.calculate_gain("tanh")
+    return mlp(*dims, activation=nn.Tanh, gain=gain, last_gain=last_gain)
 
-    ``(batch, 7, 7, 3)`` uint8 → ``(batch, feature_dim)`` float32. Object, colour and state codes
-    (0 to 10) enter as they are.
+
+def make_encoder(name: str, obs_shape: tuple[int, ...], feature_dim: int) -> Encoder:
+    """Make the encoder of a recipe.
+
+    Raises:
+        UnknownNameError: There is no encoder of that name.
     """
-
-    def __init__(self, feature_dim: int) -> None:
-        super().__init__()
-        gain = nn.init.calculate_gain("relu")
-        self.layers = nn.Sequential(
-            orthogonal(nn.Conv2d(3, 16, 2), gain), nn.ReLU(inplace=True), nn.MaxPool2d(2),
-            orthogonal(nn.Conv2d(16, 32, 2), gain), nn.ReLU(inplace=True),
-            orthogonal(nn.Conv2d(32, 64, 2), gain), nn.ReLU(inplace=True),
-            nn.Flatten(), orthogonal(nn.Linear(64, feature_dim), gain), nn.ReLU(inplace=True),
-        )  # fmt: skip
-        for parameter in self.parameters():
-            if parameter.dim() == 4:  # the layout that views of (batch, height, width, channel) have
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-
-    def forward(self, obs: torch.Tensor) -> torch.Tensor:
-        """Encode a batch of views."""
-        return self.layers(obs.permute(0, 3, 1, 2).float())
-
-
-ENCODERS: dict[str, Callable[[int], nn.Module]] = {"minigrid_cnn": MiniGridCNN}
-"""Encoders of observations by the name that a recipe gives; each takes ``feature_dim``."""
+    if name not in ENCODERS:
+        raise UnknownNameError("encoder", name, ENCODERS)
+    return ENCODERS[name](obs_shape, feature_dim)
 
 
 class DiscretePolicy(nn.Module):
     """Observations to the logits of a categorical distribution over actions."""
 
-    def __init__(self, encoder: nn.Module, actor: nn.Module) -> None:
+    def __init__(self, encoder: Encoder, actor: nn.Module) -> None:
         super().__init__()
         self.encoder, self.actor = encoder, actor
 
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
         """Return logits ``(batch, num_actions)``."""
         return self.actor(self.encoder(obs))
+
+
+class ValueFunction(nn.Module):
+    """Observations to values, with an encoder of its own."""
+
+    def __init__(self, encoder: Encoder, critic: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.critic = encoder, critic
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        """Return values ``(batch,)``."""
+        return self.critic(self.encoder(obs)).squeeze(1)
+
+
+class ActorCritic(nn.Module):
+    """A policy and a value function on one encoder.
+
+    Args:
+        encoder: A name in ``ENCODERS``.
+        obs_shape: Of one observation.
+        feature_dim: Output of the encoder.
+        hidden_dim: Of the one hidden layer of actor and critic; 0 for none.
+        num_actions: How many discrete actions there are.
+    """
+
+    def __init__(
+        self, encoder: str, obs_shape: tuple[int, ...], feature_dim: int, hidden_dim: int, num_actions: int
+    ) -> None:
+        super().__init__()
+        actor = head(feature_dim, hidden_dim, num_actions, last_gain=0.01)
+        self.policy = DiscretePolicy(make_encoder(encoder, obs_shape, feature_dim), actor)
+        self.critic = head(feature_dim, hidden_dim, 1, last_gain=1.0)
+
+    def forward(self, obs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits ``(batch, num_actions)`` and values ``(batch,)``."""
+        features = self.policy.encoder(obs)
+        return self.policy.actor(features), self.critic(features).squeeze(1)
+
+
+def two_layers(fan_in: int, hidden_dim: int, fan_out: int) -> nn.Sequential:
+    """Return a network with two hidden layers; the references of SAC and DrQ-v2 initialise with gain 1."""
+    dims = (fan_in, hidden_dim, hidden_dim, fan_out)
+    return mlp(*dims, activation=lambda: nn.ReLU(inplace=True), gain=1.0, last_gain=1.0)
+
+
+class TwinCritic(nn.Module):
+    """Two action-value functions."""
+
+    def __init__(self, obs_dim: int, action_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.q1 = two_layers(obs_dim + action_dim, hidden_dim, 1)
+        self.q2 = two_layers(obs_dim + action_dim, hidden_dim, 1)
+
+    def forward(self, obs: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return both values, each ``(batch,)``."""
+        both = torch.cat([obs, actions], dim=1)
+        return self.q1(both).squeeze(1), self.q2(both).squeeze(1)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -42,3 +43,35 @@ def generalized_advantages(
         following = deltas[t] + decay[t] * following
         advantages[t] = following
     return advantages
+
+
+def vtrace(
+    log_rhos: torch.Tensor,
+    discounts: torch.Tensor,
+    rewards: torch.Tensor,
+    values: torch.Tensor,
+    last_values: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return V-trace targets and advantages (Espeholt et al., 2018, section 4.1, with ρ̄ = c̄ = 1).
+
+    Args:
+        log_rhos: ``(num_steps, num_envs)``, log of π(a|x) / μ(a|x).
+        discounts: ``(num_steps, num_envs)``, 0 where an episode ended.
+        rewards: ``(num_steps, num_envs)``.
+        values: ``(num_steps, num_envs)``, of the observations acted on.
+        last_values: ``(num_envs,)``, of the observations after the last step.
+
+    Returns:
+        What values should be, v, and ρ (r + γ v' - V), each ``(num_steps, num_envs)``.
+    """
+    rhos = log_rhos.exp().clamp(max=1.0)
+    next_values = torch.cat([values[1:], last_values[None]])
+    deltas = rhos * (rewards + discounts * next_values - values)
+    corrections = torch.empty_like(deltas)
+    following = torch.zeros_like(last_values)
+    for t in range(len(deltas) - 1, -1, -1):
+        following = deltas[t] + discounts[t] * rhos[t] * following
+        corrections[t] = following
+    targets = values + corrections
+    next_targets = torch.cat([targets[1:], last_values[None]])
+    return targets, rhos * (rewards + discounts * next_targets - values)

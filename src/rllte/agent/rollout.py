@@ -32,6 +32,7 @@ class Rollout:
         observation_space: Of one environment.
         num_actions: How many discrete actions there are.
         device: Where the buffers live.
+        memory_format: Layout of a batch of observations that the network wants.
     """
 
     def __init__(
@@ -41,10 +42,12 @@ class Rollout:
         observation_space: gym.spaces.Box,
         num_actions: int,
         device: torch.device,
+        memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
         shape = (num_steps, num_envs)
         dtype = torch.uint8 if observation_space.dtype == "uint8" else torch.float32
-        self.obs = torch.zeros((*shape, *observation_space.shape), dtype=dtype, device=device)
+        all_obs = torch.zeros((num_steps * num_envs, *observation_space.shape), dtype=dtype, device=device)
+        self.obs = all_obs.contiguous(memory_format=memory_format).unflatten(0, shape)
         self.logits = torch.zeros((*shape, num_actions), device=device)
         self.actions = torch.zeros(shape, dtype=torch.int64, device=device)
         self.values, self.next_values, self.rewards = (torch.zeros(shape, device=device) for _ in range(3))

@@ -13,51 +13,26 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from rllte.agent.base import Agent
-from rllte.agent.evaluation import Envs
-from rllte.agent.networks import mlp
-from rllte.agent.replay import Replay, Transitions
+from rllte.agent.networks import TwinCritic, two_layers
+from rllte.agent.offpolicy import OffPolicyAgent, OffPolicyConfig, move_target
+from rllte.agent.replay import Transitions
 
 
-@dataclass(frozen=True)
-class SACConfig:
-    """Settings of SAC; their values stand in the recipes.
+@dataclass(frozen=True, kw_only=True)
+class SACConfig(OffPolicyConfig):
+    """Settings of SAC beside those of every off-policy agent.
 
     Attributes:
-        num_envs: Parallel environments; each step of each is followed by one gradient step.
-        buffer_size: Transitions that the replay keeps.
-        learning_starts: Env steps with uniformly random actions before learning.
-        batch_size: Transitions of one gradient step.
-        learning_rate: Of Adam, for actor, critic and temperature.
-        adam_eps: Adam's ε.
-        gamma: Discount.
-        tau: How far the target networks move.
         target_update_interval: Gradient steps between two moves of the target networks.
         initial_temperature: α at the start.
         log_std_min: Lower end of log σ.
         log_std_max: Upper end of log σ.
-        hidden_dim: Of the two hidden layers of every network.
     """
 
-    num_envs: int
-    buffer_size: int
-    learning_starts: int
-    batch_size: int
-    learning_rate: float
-    adam_eps: float
-    gamma: float
-    tau: float
     target_update_interval: int
     initial_temperature: float
     log_std_min: float
     log_std_max: float
-    hidden_dim: int
-
-
-def two_layers(fan_in: int, hidden_dim: int, fan_out: int) -> nn.Sequential:
-    """Return a network with two hidden layers; the reference initialises all with gain 1."""
-    dims = (fan_in, hidden_dim, hidden_dim, fan_out)
-    return mlp(*dims, activation=lambda: nn.ReLU(inplace=True), gain=1.0, last_gain=1.0)
 
 
 class Actor(nn.Module):
@@ -93,21 +68,7 @@ def squashed_log_prob(noise: torch.Tensor, log_std: torch.Tensor, before_tanh: t
     return (gaussian - correction).sum(dim=-1)
 
 
-class Critic(nn.Module):
-    """Two action-value functions."""
-
-    def __init__(self, obs_dim: int, action_dim: int, config: SACConfig) -> None:
-        super().__init__()
-        self.q1 = two_layers(obs_dim + action_dim, config.hidden_dim, 1)
-        self.q2 = two_layers(obs_dim + action_dim, config.hidden_dim, 1)
-
-    def forward(self, obs: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return both values, each ``(batch,)``."""
-        both = torch.cat([obs, actions], dim=1)
-        return self.q1(both).squeeze(1), self.q2(both).squeeze(1)
-
-
-class SAC(Agent):
+class SAC(OffPolicyAgent):
     """An off-policy agent that maximises return and entropy."""
 
     Config = SACConfig
@@ -118,52 +79,31 @@ class SAC(Agent):
         config = self.config
         (obs_dim,), (action_dim,) = self.observation_space.shape, self.action_space.shape
         self.actor = self.policy = Actor(obs_dim, action_dim, config).to(self.device)
-        self.critic = Critic(obs_dim, action_dim, config).to(self.device)
-        self.target_critic = Critic(obs_dim, action_dim, config).to(self.device).requires_grad_(False)
-        self.target_critic.load_state_dict(self.critic.state_dict())
+        self.critic = TwinCritic(obs_dim, action_dim, config.hidden_dim).to(self.device)
+        self.target_critic = TwinCritic(obs_dim, action_dim, config.hidden_dim).to(self.device)
+        self.target_critic.requires_grad_(False).load_state_dict(self.critic.state_dict())
         self.modules = {"actor": self.actor, "critic": self.critic, "target_critic": self.target_critic}
         self.log_alpha = torch.tensor(
             math.log(config.initial_temperature), device=self.device
         ).requires_grad_()
         self.optimizers = {
-            name: torch.optim.Adam(parameters, config.learning_rate, eps=config.adam_eps, fused=True)
-            for name, parameters in (
-                ("actor", list(self.actor.parameters())),
-                ("critic", list(self.critic.parameters())),
-                ("alpha", [self.log_alpha]),
-            )
+            "actor": self.make_optimizer(self.actor),
+            "critic": self.make_optimizer(self.critic),
+            "alpha": torch.optim.Adam(
+                [self.log_alpha], config.learning_rate, eps=config.adam_eps, fused=True
+            ),
         }
-        self.replay = Replay(config.buffer_size, obs_dim, action_dim, self.device)
+        self.replay = self.make_replay()
 
-    @property
-    def steps_per_update(self) -> int:
-        """One step of each environment."""
-        return self.config.num_envs
+    def explore(self, obs: torch.Tensor) -> torch.Tensor:
+        """Draw actions from the policy."""
+        return self.actor.sample(obs, self.generator)[0]
 
-    def update(self, envs: Envs, obs: torch.Tensor) -> torch.Tensor:
-        """Step every environment once, then take as many gradient steps."""
-        config = self.config
-        learning = self.env_step >= config.learning_starts
-        next_obs, transitions = self._step(envs, obs, learning)
-        self.replay.add(transitions)
-        if learning:
-            for i in range(config.num_envs):
-                self._learn(self.replay.sample(config.batch_size, self.generator))
-                if (self.env_step + i) % config.target_update_interval == 0:
-                    self._move_target()
-        return next_obs
-
-    @torch.no_grad()
-    def _step(self, envs: Envs, obs: torch.Tensor, learning: bool) -> tuple[torch.Tensor, Transitions]:
-        if learning:
-            actions, _ = self.actor.sample(obs, self.generator)
-        else:
-            shape = (self.config.num_envs, *self.action_space.shape)
-            actions = 2 * torch.rand(shape, generator=self.generator, device=self.device) - 1
-        next_obs, rewards, terminated, _, infos = envs.step(actions)
-        self.record_episodes(infos)
-        discounts = self.config.gamma * (~terminated).float()
-        return next_obs, Transitions(obs, actions, rewards, discounts, infos.get("final_obs", next_obs))
+    def learn(self, gradient_step: int) -> None:
+        """Take one gradient step for critic, actor and temperature; move the target networks."""
+        self._learn(self.replay.sample(self.config.batch_size, self.generator))
+        if gradient_step % self.config.target_update_interval == 0:
+            move_target(self.target_critic, self.critic, self.config.tau)
 
     def _learn(self, batch: Transitions) -> None:
         critic_loss = self._critic_loss(batch)
@@ -194,17 +134,12 @@ class SAC(Agent):
         q1, q2 = self.critic(batch.obs, batch.actions)
         return F.mse_loss(q1, targets) + F.mse_loss(q2, targets)
 
-    @torch.no_grad()
-    def _move_target(self) -> None:
-        target: list[torch.Tensor] = list(self.target_critic.parameters())
-        torch._foreach_lerp_(target, list[torch.Tensor](self.critic.parameters()), self.config.tau)
-
     def extra_state(self) -> dict[str, Any]:
         """Return the temperature and the replay."""
-        return {"log_alpha": self.log_alpha.detach(), "replay": self.replay.state_dict()}
+        return {"log_alpha": self.log_alpha.detach(), **super().extra_state()}
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
         """Take back what ``extra_state`` gave."""
         with torch.no_grad():
             self.log_alpha.copy_(state["log_alpha"])
-        self.replay.load_state_dict(state["replay"])
+        super().load_extra_state(state)

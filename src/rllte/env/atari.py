@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from rllte.env.vector import Array, EnvpoolVectorEnv, check_task, discrete_space, integers
-from rllte.errors import HubError
 
 
 class AtariVectorEnv(EnvpoolVectorEnv):
@@ -45,7 +44,8 @@ def make_envpool_atari_env(
         num_envs: How many games.
         seed: A seed (environment i takes ``seed + i``), or one for each environment.
         device: Where observations, rewards and flags go.
-        asynchronous: Only ``False`` is offered: all games are stepped together.
+        asynchronous: Whether the caller will split steps into ``step_async`` and ``step_wait``, to compute
+            while envpool's threads play. Both ways give the same results, and both are always there.
         episodic_life: Whether losing a life ends an episode; of use in training.
         reward_clip: Whether rewards are clipped to their sign; of use in training.
         num_threads: envpool's threads; 0 lets it choose. Results do not depend on it.
@@ -56,10 +56,8 @@ def make_envpool_atari_env(
 
     Raises:
         UnknownNameError: envpool has no such game.
-        HubError: ``asynchronous`` is true.
     """
-    if asynchronous:
-        raise HubError("asynchronous=True is not offered; write asynchronous=False.")
+    del asynchronous  # a word of the interface: envpool is always asynchronous beneath
     games = [name for name, spec in envpool.registration.registry.specs.items() if spec[0] == "envpool.atari"]
     check_task("atari", env_id, env_id, {name: name for name in games})
     return AtariVectorEnv(

@@ -108,9 +108,22 @@ class EnvpoolVectorEnv(gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Te
             ``(obs, rewards, terminated, truncated, infos)``: obs ``(num_envs, *obs_shape)``, rewards
             ``(num_envs,)`` float32, terminated and truncated ``(num_envs,)`` bool.
         """
+        self.step_async(actions)
+        return self.step_wait()
+
+    def step_async(self, actions: torch.Tensor | Array) -> None:
+        """Begin a step and return at once; envpool's threads make it, and ``step_wait`` gives its results.
+
+        Args:
+            actions: As ``step`` takes them.
+        """
         array = actions.detach().cpu().numpy() if isinstance(actions, torch.Tensor) else np.asarray(actions)
-        written = self._write_action(array)
-        raw, rewards, terminated, truncated, info = self._pool.step(written)
+        self._written = self._write_action(array)
+        self._pool.send(self._written)
+
+    def step_wait(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, Infos]:
+        """Wait for the step that ``step_async`` began; returns what ``step`` returns."""
+        raw, rewards, terminated, truncated, info = self._pool.recv()
         obs = self._read_obs(raw)
         infos: Infos = {}
         ended = terminated | truncated
@@ -121,7 +134,7 @@ class EnvpoolVectorEnv(gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Te
             self._report(over, infos)
         if ended.any():
             infos["final_obs"] = self._tensor(obs)
-            obs = self._next_obs(obs, ended, written)
+            obs = self._next_obs(obs, ended)
         return (
             self._tensor(obs),
             self._tensor(rewards.astype(np.float32, copy=False)),
@@ -140,10 +153,10 @@ class EnvpoolVectorEnv(gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Te
         self._returns[over] = 0.0
         self._lengths[over] = 0
 
-    def _next_obs(self, obs: Array, ended: Array, written: Array) -> Array:
+    def _next_obs(self, obs: Array, ended: Array) -> Array:
         """Let the environments that ended make envpool's reset step alone; its action is ignored."""
         ids = np.flatnonzero(ended).astype(np.int32)
-        raw, _, _, _, reset = self._pool.step(written[ids], ids)
+        raw, _, _, _, reset = self._pool.step(self._written[ids], ids)
         obs = obs.copy()
         obs[reset["env_id"]] = self._read_obs(raw)
         return obs

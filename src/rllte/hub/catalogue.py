@@ -61,7 +61,9 @@ class Catalogue:
         rows = [row for row in self.cells.values() if row["benchmark"] == benchmark]
         agents = {row["agent"]: None for row in rows}
         if agent_name(agent) not in agents:
-            raise UnknownNameError("agent", agent, agents, where=f"benchmark '{benchmark}'")
+            served = {row["benchmark"] for row in self.cells.values() if row["agent"] == agent_name(agent)}
+            hint = f"It serves {', '.join(sorted(served))}; here are {', '.join(agents)}." if served else ""
+            raise UnknownNameError("agent", agent, agents, where=f"benchmark '{benchmark}'", hint=hint)
         rows = [row for row in rows if row["agent"] == agent_name(agent)]
         env_ids = {row["env_id"]: None for row in rows}
         if env_name(benchmark, env_id) not in env_ids:

@@ -16,6 +16,7 @@ from rllte.names import BENCHMARKS, KINDS, Cell, Run
 from rllte.pipeline.spec import (
     FORMAT_VERSION,
     Support,
+    env_options,
     read_agent,
     read_benchmark,
     read_runs,
@@ -66,10 +67,11 @@ def _settings(root: Path, benchmark: str, agent: str) -> dict[str, Any]:
     return {
         "version": own.version,
         "source": own.source,
-        "env": shared.env,
-        "train": shared.train,
-        "evaluation": shared.evaluation,
+        "env": env_options(shared, own),
+        "train": {**shared.train, **own.differs["train"]},
+        "evaluation": {**shared.evaluation, **own.differs["evaluation"]},
         "hyperparameters": own.hyperparameters,
+        "by_env": own.by_env,
         "paper": own.paper,
     }
 

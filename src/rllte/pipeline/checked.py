@@ -10,7 +10,7 @@ def checked(kind: type[Any], values: object, where: str) -> Any:
     """Make a dataclass from plain values.
 
     Args:
-        kind: The dataclass; its fields are the keys that must be there, and their types.
+        kind: The dataclass: its fields are the keys, with their types; those without a default must be there.
         values: What was read.
         where: File and key, for errors.
 
@@ -22,14 +22,22 @@ def checked(kind: type[Any], values: object, where: str) -> Any:
         raise HubError(f"{where} is {values!r}; expected keys and values.")
     joint = ": " if where.endswith(".yaml") else "."
     fields = {field.name: field.type for field in dataclasses.fields(kind)}
+    optional = {field.name for field in dataclasses.fields(kind) if has_default(field)}
     for name in values:
         if name not in fields:
             raise UnknownNameError("key", name, fields, where=where)
     for name, wanted in fields.items():
+        if name in optional and name not in values:
+            continue
         if name not in values:
             raise HubError(f"{where}{joint}{name} is missing.")
         _check_type(values[name], wanted, f"{where}{joint}{name}")
     return kind(**{name: float(value) if fields[name] is float else value for name, value in values.items()})
+
+
+def has_default(field: dataclasses.Field[Any]) -> bool:
+    """Return whether a field of a dataclass may be left out."""
+    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
 
 
 def _check_type(value: object, wanted: Any, where: str) -> None:

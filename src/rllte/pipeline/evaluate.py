@@ -18,21 +18,27 @@ from rllte.torch_setup import torch_threads
 def evaluate(root: Path, run: Run) -> str:
     """Play the evaluation episodes of a run and write its scores; return one line for people."""
     spec = read_spec(root, run.cell)
-    episodes = play(spec, load_policy(root, run, spec).policy, run.seed, spec.evaluation.num_episodes)
-    num_episodes = len(episodes.returns)
-    columns = [
-        [run.seed] * num_episodes,
-        ["eval"] * num_episodes,
-        range(num_episodes),
-        episodes.returns,
-        episodes.lengths,
-    ]
-    table = pa.table([pa.array(column) for column in columns], names=tables.SCORES.names)
-    write_bytes(root / run.path("scores"), tables.to_parquet(table.cast(tables.SCORES), spec.describe(run)))
-    return f"{run}: mean return {episodes.returns.mean():.4g} over {num_episodes} episodes"
+    policy, num_episodes = load_policy(root, run, spec).policy, spec.evaluation.num_episodes
+    parts, means = [], []
+    for split in spec.splits:
+        episodes = play(spec, policy, run.seed, num_episodes, split=split)
+        columns = [
+            [run.seed] * num_episodes,
+            [split] * num_episodes,
+            range(num_episodes),
+            episodes.returns,
+            episodes.lengths,
+        ]
+        part = pa.table([pa.array(column) for column in columns], names=tables.SCORES.names)
+        parts.append(part.cast(tables.SCORES))
+        means.append(f"{episodes.returns.mean():.4g} ({split})")
+    write_bytes(root / run.path("scores"), tables.to_parquet(tables.concat(parts), spec.describe(run)))
+    return f"{run}: mean return {', '.join(means)} over {num_episodes} episodes"
 
 
-def play(spec: Spec, model: Act, seed: int, num_episodes: int, *, index: int = 0) -> Episodes:
+def play(
+    spec: Spec, model: Act, seed: int, num_episodes: int, *, index: int = 0, split: str = "eval"
+) -> Episodes:
     """Play episodes by the evaluation protocol of a cell.
 
     Args:
@@ -41,10 +47,11 @@ def play(spec: Spec, model: Act, seed: int, num_episodes: int, *, index: int = 0
         seed: The run's seed.
         num_episodes: A multiple of the protocol's ``num_envs``, or fewer than that.
         index: 0 plays the episodes of the stored scores; another number, others.
+        split: Under which conditions: a key of ``spec.splits``.
     """
     num_envs = min(spec.evaluation.num_envs, num_episodes)
     seeds = env_seeds(seed, "score", index, num_envs)
-    envs = make_envs(spec, num_envs, seeds, training=False)
+    envs = make_envs(spec, num_envs, seeds, training=False, split=split)
     generator = torch.Generator().manual_seed(seeds[0])
     act = acting(model, envs.single_action_space, spec.evaluation.deterministic, generator)
     with torch_threads(spec.evaluation.num_threads):

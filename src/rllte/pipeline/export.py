@@ -29,7 +29,8 @@ def export(root: Path, run: Run) -> str:
     spec = read_spec(root, run.cell)
     agent = load_policy(root, run, spec)
     scores = tables.read_parquet((root / run.path("scores")).read_bytes(), tables.SCORES, run.path("scores"))
-    returns = scores.column("episode_return").to_numpy()
+    eval_rows = scores.column("split").to_numpy(zero_copy_only=False) == "eval"
+    returns = scores.column("episode_return").to_numpy()[eval_rows]
     metadata = {
         **spec.training(),
         "run": str(run),

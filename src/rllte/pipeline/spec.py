@@ -15,7 +15,7 @@ from rllte.agent.base import TrainSettings
 from rllte.errors import HubError, UnknownNameError
 from rllte.files import sha256
 from rllte.names import Cell, Run
-from rllte.pipeline.checked import checked
+from rllte.pipeline.checked import checked, has_default
 
 FORMAT_VERSION = 1
 """Version of the files' formats, as docs/formats.md describes them."""
@@ -76,12 +76,27 @@ class BenchmarkParams:
 
 @dataclass(frozen=True)
 class AgentParams:
-    """``pipelines/<benchmark>/<agent>/params.yaml``."""
+    """``pipelines/<benchmark>/<agent>/params.yaml``.
+
+    Attributes:
+        agent: Its name.
+        version: Of its behaviour.
+        source: Where the hyper-parameters come from.
+        differs: What differs from the benchmark's settings: ``env`` (in training and in evaluation),
+            ``train`` and ``evaluation``.
+        hyperparameters: Of the published scale.
+        by_env: The hyper-parameters that differ for one env_id, by env_id.
+        paper: The hyper-parameters that differ at the paper scale.
+        envs: What is published, with its budget.
+        runs: What is published.
+    """
 
     agent: str
     version: int
     source: str
+    differs: dict[str, Any]
     hyperparameters: dict[str, Any]
+    by_env: dict[str, Any]
     paper: dict[str, Any]
     envs: dict[str, Any]
     runs: dict[str, Any]
@@ -112,7 +127,8 @@ class Spec:
         version: Of the agent's behaviour.
         source: Where the hyper-parameters come from.
         num_train_steps: Budget in env steps.
-        env: Options of the environments, for ``training`` and for ``evaluation``.
+        env: Options of the environments, for ``training`` and for ``evaluation``; other keys are further
+            conditions to evaluate under, each a split of the scores.
         train: How training is run and watched.
         evaluation: How scores are made.
         hyperparameters: The agent's ``Config``.
@@ -128,10 +144,21 @@ class Spec:
     evaluation: EvaluationSettings
     hyperparameters: Any
 
+    @property
+    def splits(self) -> dict[str, str]:
+        """Return the splits of the scores, each with its key in ``env``."""
+        return {"eval": "evaluation"} | {
+            key: key for key in self.env if key not in ("training", "evaluation")
+        }
+
     def training(self) -> dict[str, Any]:
         """Return the settings that decide the bytes of a training run, as plain values."""
         settings = dataclasses.asdict(self)
         del settings["source"], settings["evaluation"]
+        # a setting at its default is left out, so that a new one does not rename what was trained before
+        for field in dataclasses.fields(self.hyperparameters):
+            if has_default(field) and getattr(self.hyperparameters, field.name) == field.default:
+                del settings["hyperparameters"][field.name]
         return {**settings, "cell": str(self.cell)}
 
     @property
@@ -193,7 +220,8 @@ def read_spec(root: Path, cell: Cell, scale: str | None = None) -> Spec:
     Args:
         root: The repository.
         cell: Whose settings.
-        scale: ``"published"`` or ``"paper"``; by default published where the cell is, else paper.
+        scale: ``"published"`` or ``"paper"``; by default published where the cell is, else paper. A cell
+            that is not published has the paper's budget at both.
 
     Raises:
         UnknownNameError: The benchmark does not know the agent or the env_id.
@@ -203,18 +231,16 @@ def read_spec(root: Path, cell: Cell, scale: str | None = None) -> Spec:
     if cell.env_id not in support.env_ids:
         raise UnknownNameError("env_id", cell.env_id, support.env_ids, where=f"benchmark '{cell.benchmark}'")
     shared, own = read_benchmark(root, cell.benchmark), read_agent(root, cell.benchmark, cell.agent)
-    file = f"pipelines/{cell.benchmark}/{cell.agent}/params.yaml"
+    file, both = (f"pipelines/{cell.benchmark}/{part}params.yaml" for part in (f"{cell.agent}/", "**/"))
     scale = scale or ("published" if cell.env_id in own.envs else "paper")
     if scale not in SCALES:
         raise UnknownNameError("scale", scale, SCALES)
-    if scale == "published":
-        if cell.env_id not in own.envs:
-            raise HubError(f"{cell} is not published; its scale is 'paper'.")
+    num_train_steps = support.budget(cell.env_id)
+    if scale == "published" and cell.env_id in own.envs:
         line = checked(PublishedEnv, own.envs[cell.env_id], f"{file}: envs.{cell.env_id}")
         num_train_steps = line.num_train_steps
-    else:
-        num_train_steps = support.budget(cell.env_id)
-    values = {**own.hyperparameters, **(own.paper if scale == "paper" else {})}
+    by_env, paper = own.by_env.get(cell.env_id, {}), own.paper if scale == "paper" else {}
+    values = {**own.hyperparameters, **by_env, **paper}
     agent = registry.load(AGENTS[cell.agent], "Training needs")
     return Spec(
         cell=cell,
@@ -222,13 +248,21 @@ def read_spec(root: Path, cell: Cell, scale: str | None = None) -> Spec:
         version=own.version,
         source=own.source,
         num_train_steps=num_train_steps,
-        env=shared.env,
-        train=checked(TrainSettings, shared.train, f"pipelines/{cell.benchmark}/params.yaml: train"),
+        env=env_options(shared, own),
+        train=checked(TrainSettings, {**shared.train, **own.differs["train"]}, f"{both}: train"),
         evaluation=checked(
-            EvaluationSettings, shared.evaluation, f"pipelines/{cell.benchmark}/params.yaml: evaluation"
+            EvaluationSettings, {**shared.evaluation, **own.differs["evaluation"]}, f"{both}: evaluation"
         ),
         hyperparameters=checked(agent.Config, values, f"{file}: hyperparameters"),
     )
+
+
+def env_options(shared: BenchmarkParams, own: AgentParams) -> dict[str, Any]:
+    """Return the options of a benchmark's environments with those that an agent needs, for each purpose."""
+    if not own.differs["env"]:
+        return shared.env
+    purposes = dict.fromkeys(["training", "evaluation", *shared.env])
+    return {purpose: {**shared.env.get(purpose, {}), **own.differs["env"]} for purpose in purposes}
 
 
 def override(spec: Spec, changes: dict[str, Any]) -> Spec:

@@ -23,7 +23,13 @@ from rllte.pipeline.spec import Spec, read_spec
 
 
 def make_envs(
-    spec: Spec, num_envs: int, seeds: Sequence[int], training: bool, *, device: str | torch.device = "cpu"
+    spec: Spec,
+    num_envs: int,
+    seeds: Sequence[int],
+    training: bool,
+    *,
+    device: str | torch.device = "cpu",
+    split: str = "eval",
 ) -> Envs:
     """Make the environments of a cell.
 
@@ -33,8 +39,9 @@ def make_envs(
         seeds: One for each.
         training: Whether rewards and episodes may be those of training (clipped, one life).
         device: Where observations, rewards and flags go.
+        split: Where they are not for training: of which split of the scores.
     """
-    options = spec.env.get("training" if training else "evaluation", {})
+    options = spec.env.get("training" if training else spec.splits[split], {})
     make = registry.load(ENVS[spec.cell.benchmark], "Environments need")
     envs: Envs = make(
         spec.cell.env_id, num_envs, seeds, device, num_threads=spec.train.num_threads, **options

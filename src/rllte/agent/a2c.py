@@ -1,0 +1,39 @@
+"""Advantage actor-critic for discrete actions, the synchronous form of A3C.
+
+Paper: Mnih et al., 2016, https://arxiv.org/abs/1602.01783. Reference code:
+ikostrikov/pytorch-a2c-ppo-acktr-gail and, on MiniGrid, lcswillems/rl-starter-files. It differs from them in
+three things: Adam in place of RMSprop, as the original hub's settings have it; advantages are generalized
+ones (λ = 1 gives the n-step ones); and an episode that was truncated is bootstrapped from its own last
+observation.
+"""
+
+import torch
+from torch.nn import functional as F
+
+from rllte.agent.losses import log_probs_and_entropy
+from rllte.agent.onpolicy import OnPolicyAgent, OnPolicyConfig
+from rllte.agent.rollout import Batch
+
+
+class A2C(OnPolicyAgent):
+    """An on-policy agent that follows the plain policy gradient."""
+
+    Config = OnPolicyConfig
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """Return the loss of a minibatch."""
+        return a2c_loss(self.network(batch.obs), batch, self.config)
+
+
+def a2c_loss(output: tuple[torch.Tensor, torch.Tensor], batch: Batch, config: OnPolicyConfig) -> torch.Tensor:
+    """Return the policy gradient's loss plus the squared value error minus the entropy, weighted.
+
+    Args:
+        output: Logits ``(batch, num_actions)`` and values ``(batch,)`` of the present network.
+        batch: The samples.
+        config: Weights.
+    """
+    logits, values = output
+    log_probs, entropy = log_probs_and_entropy(logits, batch.actions)
+    policy_loss = -(log_probs * batch.advantages).mean()
+    return policy_loss + config.vf_coef * F.mse_loss(values, batch.returns) - config.ent_coef * entropy

@@ -1,0 +1,109 @@
+"""Decoupled advantage actor-critic: a policy that also predicts advantages, and a value function apart.
+
+Paper: Raileanu and Fergus, 2021, https://arxiv.org/abs/2102.10330. Reference code: rraileanu/idaac. It
+differs from the reference in two things: the value loss is weighted by ``vf_coef``, which matters to the
+clipping of gradients alone; and an episode that was truncated is bootstrapped from its own last observation.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from rllte.agent.evaluation import Envs
+from rllte.agent.losses import clipped_policy_loss, clipped_value_loss, log_probs_and_entropy
+from rllte.agent.networks import DiscretePolicy, ValueFunction, head, make_encoder
+from rllte.agent.onpolicy import OnPolicyAgent, OnPolicyConfig
+from rllte.agent.rollout import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class DAACConfig(OnPolicyConfig):
+    """Settings of DAAC beside those of every on-policy agent; ``n_epochs`` is the policy's.
+
+    Attributes:
+        value_epochs: Passes of the value function over the samples of an update.
+        value_freq: Updates of the policy for one of the value function.
+        adv_coef: Weight of the squared error of predicted advantages.
+        clip_range: ε of the clipped objective.
+        clip_range_vf: How far the value may move from its old one.
+    """
+
+    value_epochs: int
+    value_freq: int
+    adv_coef: float
+    clip_range: float
+    clip_range_vf: float
+
+
+class AdvantagePolicy(nn.Module):
+    """A policy with a head that predicts the advantage of an action from the same features."""
+
+    def __init__(self, policy: DiscretePolicy, feature_dim: int, num_actions: int) -> None:
+        super().__init__()
+        self.policy, self.num_actions = policy, num_actions
+        self.advantage = head(feature_dim + num_actions, 0, 1, last_gain=1.0)
+
+    def forward(self, obs: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits ``(batch, num_actions)`` and the actions' advantages ``(batch,)``."""
+        features = self.policy.encoder(obs)
+        one_hot = F.one_hot(actions, self.num_actions).float()
+        advantages = self.advantage(torch.cat([features, one_hot], dim=1)).squeeze(1)
+        return self.policy.actor(features), advantages
+
+
+class DAAC(OnPolicyAgent):
+    """An on-policy agent whose policy and value function share nothing."""
+
+    Config = DAACConfig
+    config: DAACConfig
+
+    def build(self) -> None:
+        """Make both networks, their optimizers and the rollout's buffers."""
+        config, num_actions = self.config, self.num_actions
+        encoder, critic_encoder = (
+            make_encoder(config.encoder, self.obs_shape, config.feature_dim) for _ in range(2)
+        )
+        actor = head(config.feature_dim, config.hidden_dim, num_actions, last_gain=0.01)
+        self.policy = DiscretePolicy(encoder, actor)
+        self.actor = AdvantagePolicy(self.policy, config.feature_dim, num_actions)
+        self.critic = ValueFunction(
+            critic_encoder, head(config.feature_dim, config.hidden_dim, 1, last_gain=1.0)
+        )
+        self.modules = {"actor": self.actor, "critic": self.critic}
+        self._prepare()
+
+    def update(self, envs: Envs, obs: torch.Tensor) -> torch.Tensor:
+        """Collect a rollout and pass over it for the policy, then, every so often, for the value function."""
+        config = self.config
+        samples, obs = self.collect(lambda obs: (self.policy(obs), self.critic(obs)), envs, obs)
+        self.minimize(self._policy_loss, samples, config.n_epochs, "actor")
+        if self.num_updates % config.value_freq == 0:
+            self.minimize(self._value_loss, samples, config.value_epochs, "critic")
+        return obs
+
+    def _policy_loss(self, batch: Batch) -> torch.Tensor:
+        return daac_policy_loss(self.actor(batch.obs, batch.actions), batch, self.config)
+
+    def _value_loss(self, batch: Batch) -> torch.Tensor:
+        config = self.config
+        loss = clipped_value_loss(self.critic(batch.obs), batch.values, batch.returns, config.clip_range_vf)
+        return config.vf_coef * loss
+
+
+def daac_policy_loss(
+    output: tuple[torch.Tensor, torch.Tensor], batch: Batch, config: DAACConfig
+) -> torch.Tensor:
+    """Return the clipped policy loss plus the squared error of advantages minus the entropy, weighted.
+
+    Args:
+        output: Logits ``(batch, num_actions)`` and predicted advantages ``(batch,)``.
+        batch: The samples.
+        config: Clip range and weights.
+    """
+    logits, predicted = output
+    log_probs, entropy = log_probs_and_entropy(logits, batch.actions)
+    policy_loss = clipped_policy_loss(log_probs, batch.log_probs, batch.advantages, config.clip_range)
+    advantage_loss = F.mse_loss(predicted, batch.advantages)
+    return policy_loss + config.adv_coef * advantage_loss - config.ent_coef * entropy

@@ -1,0 +1,195 @@
+"""DrQ-v2: deterministic policy gradient from images that are shifted at random.
+
+Paper: Yarats et al., 2022, https://arxiv.org/abs/2107.09645. Reference code: facebookresearch/drqv2. It
+differs from the reference in two things: images are shifted by whole pixels without interpolation, which is
+the same up to rounding; and an episode's last transitions sum fewer than ``n_steps`` rewards, where the
+reference leaves them out.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from rllte.agent.ddpg import actor_loss, critic_loss, noisy
+from rllte.agent.encoders import PixelCNN, orthogonal
+from rllte.agent.frame_replay import FrameReplay
+from rllte.agent.networks import TwinCritic, two_layers
+from rllte.agent.offpolicy import OffPolicyAgent, OffPolicyConfig, move_target
+from rllte.agent.replay import Transitions
+from rllte.errors import HubError
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrQv2Config(OffPolicyConfig):
+    """Settings of DrQ-v2 beside those of every off-policy agent.
+
+    Attributes:
+        update_interval: Env steps between two gradient steps.
+        n_steps: Steps whose rewards a target sums.
+        width: Channels of the encoder's layers.
+        feature_dim: Features of the encoded image that actor and critic see.
+        std_start: Standard deviation of the noise on actions at first.
+        std_end: And in the end.
+        std_steps: Env steps from the one to the other.
+        std_clip: The largest noise on actions in losses.
+        pad: How far images are shifted at most, in pixels.
+    """
+
+    update_interval: int
+    n_steps: int
+    width: int
+    feature_dim: int
+    std_start: float
+    std_end: float
+    std_steps: int
+    std_clip: float
+    pad: int
+
+
+class Trunk(nn.Sequential):
+    """Few features from many: a linear layer, normalised, squashed."""
+
+    def __init__(self, fan_in: int, feature_dim: int) -> None:
+        linear = orthogonal(nn.Linear(fan_in, feature_dim), 1.0)
+        super().__init__(linear, nn.LayerNorm(feature_dim), nn.Tanh())
+
+
+class PixelActor(nn.Module):
+    """Encoded images to actions in [-1, 1]."""
+
+    def __init__(self, fan_in: int, config: DrQv2Config, action_dim: int) -> None:
+        super().__init__()
+        self.trunk = Trunk(fan_in, config.feature_dim)
+        self.layers = two_layers(config.feature_dim, config.hidden_dim, action_dim)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return actions ``(batch, action_dim)``."""
+        return self.layers(self.trunk(features)).tanh()
+
+
+class PixelCritic(nn.Module):
+    """Encoded images and actions to two values."""
+
+    def __init__(self, fan_in: int, config: DrQv2Config, action_dim: int) -> None:
+        super().__init__()
+        self.trunk = Trunk(fan_in, config.feature_dim)
+        self.twin = TwinCritic(config.feature_dim, action_dim, config.hidden_dim)
+
+    def forward(self, features: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return both values, each ``(batch,)``."""
+        return self.twin(self.trunk(features), actions)
+
+
+class PixelPolicy(nn.Module):
+    """Images to actions."""
+
+    def __init__(self, encoder: PixelCNN, actor: PixelActor) -> None:
+        super().__init__()
+        self.encoder, self.actor = encoder, actor
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        """Return actions ``(batch, action_dim)`` in [-1, 1]."""
+        return self.actor(self.encoder(obs))
+
+
+class DrQv2(OffPolicyAgent):
+    """An off-policy agent that sees images."""
+
+    Config = DrQv2Config
+    config: DrQv2Config
+
+    def build(self) -> None:
+        """Make the networks, their optimizers and the replay."""
+        config, (action_dim,) = self.config, self.action_space.shape
+        if config.num_envs != 1:
+            raise HubError(f"num_envs is {config.num_envs}; DrQ-v2 learns from 1 environment.")
+        obs_shape = self.observation_space.shape
+        if len(obs_shape) != 3:
+            raise HubError(
+                f"observations have shape {obs_shape}; DrQ-v2 sees images (channels, height, width)."
+            )
+        self.encoder = PixelCNN(obs_shape, config.width).to(self.device)
+        fan_in = self.encoder.feature_dim
+        self.actor = PixelActor(fan_in, config, action_dim).to(self.device)
+        self.critic, self.target_critic = (
+            PixelCritic(fan_in, config, action_dim).to(self.device) for _ in range(2)
+        )
+        self.target_critic.requires_grad_(False).load_state_dict(self.critic.state_dict())
+        self.policy = PixelPolicy(self.encoder, self.actor)
+        self.modules = {"policy": self.policy, "critic": self.critic, "target_critic": self.target_critic}
+        self.optimizers = {
+            "actor": self.make_optimizer(self.actor),
+            "critic": self.make_optimizer(self.encoder, self.critic),
+        }
+        self.frames = FrameReplay(config.buffer_size, obs_shape, action_dim, config.n_steps, self.device)
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the noise on actions at this env step."""
+        config = self.config
+        done = min(1.0, self.env_step / config.std_steps)
+        return config.std_start + done * (config.std_end - config.std_start)
+
+    def explore(self, obs: torch.Tensor) -> torch.Tensor:
+        """Return the policy's actions with noise."""
+        return noisy(self.policy(obs), self.noise, self.generator)
+
+    def start_segment(self) -> None:
+        """Tell the replay that the environment begins anew."""
+        self.frames.begin()
+
+    def remember(self, transitions: Transitions, ended: torch.Tensor) -> None:
+        """Put a step into the replay."""
+        self.frames.add(transitions, bool(ended))
+
+    def learn(self, gradient_step: int) -> None:
+        """At every second env step or so, take a gradient step for encoder, critic and actor."""
+        config = self.config
+        if gradient_step % config.update_interval:
+            return
+        batch = self.frames.sample(config.batch_size, self.generator)
+        features = self.encoder(random_shift(batch.obs, config.pad, self.generator))
+        with torch.no_grad():
+            next_features = self.encoder(random_shift(batch.next_obs, config.pad, self.generator))
+            next_actions = noisy(self.actor(next_features), self.noise, self.generator, config.std_clip)
+        encoded = batch._replace(obs=features, next_obs=next_features)
+        self.optimizers["critic"].zero_grad()
+        critic_loss(self.critic, self.target_critic, encoded, next_actions).backward()
+        self.optimizers["critic"].step()
+
+        features = features.detach()
+        actions = noisy(self.actor(features), self.noise, self.generator, config.std_clip)
+        self.optimizers["actor"].zero_grad()
+        actor_loss(actions, features, self.critic).backward(inputs=list(self.actor.parameters()))
+        self.optimizers["actor"].step()
+        move_target(self.target_critic, self.critic, config.tau)
+
+    def extra_state(self) -> dict[str, Any]:
+        """Return the replay."""
+        return {"frames": self.frames.state_dict()}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        """Take back what ``extra_state`` gave."""
+        self.frames.load_state_dict(state["frames"])
+
+
+def random_shift(images: torch.Tensor, pad: int, generator: torch.Generator) -> torch.Tensor:
+    """Shift each image by up to ``pad`` pixels in both directions; border pixels are repeated.
+
+    Args:
+        images: ``(batch, channels, height, width)``.
+        pad: The largest shift.
+        generator: Draws the shifts.
+
+    Returns:
+        Images of the same shape and dtype, in channels-last layout.
+    """
+    batch, _, height, width = images.shape
+    shift = torch.randint(2 * pad + 1, (2, batch, 1), generator=generator, device=images.device) - pad
+    rows = (torch.arange(height, device=images.device) + shift[0]).clamp(0, height - 1)
+    columns = (torch.arange(width, device=images.device) + shift[1]).clamp(0, width - 1)
+    which = torch.arange(batch, device=images.device)[:, None, None]
+    shifted = images.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]]
+    return shifted.permute(0, 3, 1, 2)

@@ -1,0 +1,161 @@
+"""Encoders: observations to features, one for each kind of observation."""
+
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+RELU_GAIN = nn.init.calculate_gain("relu")
+
+
+def orthogonal(layer: nn.Linear | nn.Conv2d, gain: float) -> nn.Linear | nn.Conv2d:
+    """Initialise a layer with orthogonal weights and zero bias (Saxe et al., 2014)."""
+    nn.init.orthogonal_(layer.weight, gain)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def xavier(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
+    """Initialise a layer with uniform weights (Glorot and Bengio, 2010) and zero bias."""
+    nn.init.xavier_uniform_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class Encoder(nn.Module):
+    """Images to features; convolutions run on the CPU with channels last, which is up to twice as fast.
+
+    ``memory_format`` is the layout that a batch of observations should have.
+    """
+
+    memory_format: ClassVar[torch.memory_format] = torch.channels_last
+
+    def _lay_out(self) -> None:
+        for parameter in self.parameters():
+            if parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
+class MiniGridCNN(Encoder):
+    """The small convolutional encoder of rl-starter-files for the agent's view, and a linear layer.
+
+    ``(batch, 7, 7, 3)`` uint8 → ``(batch, feature_dim)`` float32. Object, colour and state codes
+    (0 to 10) enter as they are.
+    """
+
+    memory_format = torch.contiguous_format  # views have their channels last by themselves
+
+    def __init__(self, obs_shape: tuple[int, ...], feature_dim: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            orthogonal(nn.Conv2d(obs_shape[-1], 16, 2), RELU_GAIN), nn.ReLU(inplace=True), nn.MaxPool2d(2),
+            orthogonal(nn.Conv2d(16, 32, 2), RELU_GAIN), nn.ReLU(inplace=True),
+            orthogonal(nn.Conv2d(32, 64, 2), RELU_GAIN), nn.ReLU(inplace=True),
+            nn.Flatten(), orthogonal(nn.Linear(64, feature_dim), RELU_GAIN), nn.ReLU(inplace=True),
+        )  # fmt: skip
+        self._lay_out()
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        """Encode a batch of views."""
+        return self.layers(obs.permute(0, 3, 1, 2).float())
+
+
+class NatureCNN(Encoder):
+    """The encoder of Mnih et al., 2015, initialised as in pytorch-a2c-ppo-acktr-gail.
+
+    ``(batch, channels, 84, 84)`` uint8 → ``(batch, feature_dim)`` float32.
+    """
+
+    def __init__(self, obs_shape: tuple[int, ...], feature_dim: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            orthogonal(nn.Conv2d(obs_shape[0], 32, 8, stride=4), RELU_GAIN), nn.ReLU(inplace=True),
+            orthogonal(nn.Conv2d(32, 64, 4, stride=2), RELU_GAIN), nn.ReLU(inplace=True),
+            orthogonal(nn.Conv2d(64, 64, 3), RELU_GAIN), nn.ReLU(inplace=True),
+            nn.Flatten(), orthogonal(nn.Linear(64 * 7 * 7, feature_dim), RELU_GAIN), nn.ReLU(inplace=True),
+        )  # fmt: skip
+        self._lay_out()
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        """Encode a batch of frames."""
+        return self.layers(obs.float().mul_(1 / 255))
+
+
+class Residual(nn.Module):
+    """x + conv(relu(conv(relu(x))))."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.ReLU(),
+            xavier(nn.Conv2d(channels, channels, 3, padding=1)),
+            nn.ReLU(inplace=True),
+            xavier(nn.Conv2d(channels, channels, 3, padding=1)),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return a tensor of the shape of ``x``."""
+        return x + self.layers(x)
+
+
+class ImpalaCNN(Encoder):
+    """The residual encoder of Espeholt et al., 2018, with the initialisation of auto-drac.
+
+    ``(batch, channels, 64, 64)`` uint8 → ``(batch, feature_dim)`` float32.
+    """
+
+    def __init__(self, obs_shape: tuple[int, ...], feature_dim: int) -> None:
+        super().__init__()
+        blocks: list[nn.Module] = []
+        channels = obs_shape[0]
+        for width in (16, 32, 32):
+            blocks += [
+                xavier(nn.Conv2d(channels, width, 3, padding=1)),
+                nn.MaxPool2d(3, stride=2, padding=1),
+                Residual(width),
+                Residual(width),
+            ]
+            channels = width
+        fan_in = channels * (obs_shape[1] // 8) * (obs_shape[2] // 8)
+        self.layers = nn.Sequential(
+            *blocks, nn.ReLU(), nn.Flatten(), xavier(nn.Linear(fan_in, feature_dim)), nn.ReLU(inplace=True)
+        )
+        self._lay_out()
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        """Encode a batch of frames."""
+        return self.layers(obs.float().mul_(1 / 255))
+
+
+class PixelCNN(Encoder):
+    """The encoder of DrQ-v2 (Yarats et al., 2022).
+
+    ``(batch, channels, height, width)`` uint8 → ``(batch, feature_dim)`` float32; ``feature_dim`` follows
+    from the image and ``width``, the channels of every layer.
+    """
+
+    def __init__(self, obs_shape: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        convolutions = [nn.Conv2d(obs_shape[0], width, 3, stride=2)]
+        convolutions += [nn.Conv2d(width, width, 3) for _ in range(3)]
+        self.layers = nn.Sequential(
+            *(part for conv in convolutions for part in (orthogonal(conv, RELU_GAIN), nn.ReLU(inplace=True))),
+            nn.Flatten(),
+        )
+        rows, columns = ((size - 3) // 2 + 1 - 6 for size in obs_shape[1:])
+        self.feature_dim = width * rows * columns
+        self._lay_out()
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        """Encode a batch of stacked frames."""
+        return self.layers(obs.float().mul_(1 / 255).sub_(0.5))
+
+
+ENCODERS: dict[str, type[Encoder]] = {
+    "impala_cnn": ImpalaCNN,
+    "minigrid_cnn": MiniGridCNN,
+    "nature_cnn": NatureCNN,
+}
+"""Encoders by the name that a recipe gives; each takes the shape of an observation and ``feature_dim``."""

@@ -1,0 +1,212 @@
+"""IMPALA: a learner that corrects for acting with older policies, by V-trace.
+
+Paper: Espeholt et al., 2018, https://arxiv.org/abs/1802.01561. Reference code: facebookresearch/torchbeast
+(monobeast, its network without LSTM). It differs from the reference in four things: envpool steps the games
+in the background while the learner takes its gradient steps on the unrolls before, in a fixed order, so
+that a seed decides the result; the last action and reward are no inputs; the learning rate is not annealed;
+and an episode that was truncated is bootstrapped from its own last observation.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import nn
+
+from rllte.agent.base import Agent
+from rllte.agent.encoders import ENCODERS
+from rllte.agent.evaluation import AsyncEnvs, Envs, sample_categorical
+from rllte.agent.networks import ActorCritic
+from rllte.agent.returns import vtrace
+from rllte.errors import HubError
+
+
+@dataclass(frozen=True, kw_only=True)
+class IMPALAConfig:
+    """Settings of IMPALA; their values stand in the recipes.
+
+    Attributes:
+        num_envs: Parallel environments.
+        num_steps: Steps of an unroll.
+        batch_size: Unrolls of one gradient step.
+        learning_rate: Of RMSprop.
+        rmsprop_alpha: Its smoothing constant.
+        rmsprop_eps: Its ε.
+        gamma: Discount.
+        ent_coef: Weight of the entropy.
+        vf_coef: Weight of half the squared value error.
+        max_grad_norm: Gradients are clipped to this norm.
+        encoder: A name in ``encoders.ENCODERS``.
+        feature_dim: Output of the encoder.
+        hidden_dim: Of the one hidden layer of actor and critic; 0 for none.
+    """
+
+    num_envs: int
+    num_steps: int
+    batch_size: int
+    learning_rate: float
+    rmsprop_alpha: float
+    rmsprop_eps: float
+    gamma: float
+    ent_coef: float
+    vf_coef: float
+    max_grad_norm: float
+    encoder: str
+    feature_dim: int
+    hidden_dim: int
+
+
+class Unrolls(NamedTuple):
+    """Steps of environments: obs ``(num_steps + 1, num_envs, …)``, the others ``(num_steps, num_envs)``.
+
+    Logits are ``(num_steps, num_envs, num_actions)``, of the policy that acted. A discount is 0 where an
+    episode ended; where it was truncated, the reward holds the discounted value of what would have come.
+    """
+
+    obs: torch.Tensor
+    actions: torch.Tensor
+    logits: torch.Tensor
+    rewards: torch.Tensor
+    discounts: torch.Tensor
+
+
+class IMPALA(Agent):
+    """An agent that acts on while it learns from its previous unrolls."""
+
+    Config = IMPALAConfig
+    config: IMPALAConfig
+
+    def build(self) -> None:
+        """Make the network, its optimizer and two sets of unrolls: one to fill, one to learn from."""
+        config, num_actions = self.config, int(self.action_space.n)
+        if config.num_envs % config.batch_size:
+            raise HubError(f"batch_size is {config.batch_size}; it must divide num_envs ({config.num_envs}).")
+        obs_shape = self.observation_space.shape
+        self.network = ActorCritic(
+            config.encoder, obs_shape, config.feature_dim, config.hidden_dim, num_actions
+        ).to(self.device)
+        self.policy = self.network.policy
+        self.modules = {"network": self.network}
+        self.optimizers = {
+            "network": torch.optim.RMSprop(
+                self.network.parameters(),
+                config.learning_rate,
+                alpha=config.rmsprop_alpha,
+                eps=config.rmsprop_eps,
+            )
+        }
+        self._filling, self._learning = (self._make_unrolls(obs_shape, num_actions) for _ in range(2))
+
+    def _make_unrolls(self, obs_shape: tuple[int, ...], num_actions: int) -> Unrolls:
+        num_steps, num_envs = self.config.num_steps, self.config.num_envs
+        dtype = torch.uint8 if self.observation_space.dtype == "uint8" else torch.float32
+        obs = torch.zeros(((num_steps + 1) * num_envs, *obs_shape), dtype=dtype, device=self.device)
+        obs = obs.contiguous(memory_format=ENCODERS[self.config.encoder].memory_format)
+        shape = (num_steps, num_envs)
+        return Unrolls(
+            obs.unflatten(0, (num_steps + 1, num_envs)),
+            torch.zeros(shape, dtype=torch.int64, device=self.device),
+            torch.zeros((*shape, num_actions), device=self.device),
+            torch.zeros(shape, device=self.device),
+            torch.zeros(shape, device=self.device),
+        )
+
+    @property
+    def steps_per_update(self) -> int:
+        """Env steps of one unroll of every environment."""
+        return self.config.num_steps * self.config.num_envs
+
+    def update(self, envs: Envs, obs: torch.Tensor) -> torch.Tensor:
+        """Fill one set of unrolls; while the environments move, learn from the other."""
+        config, asynchronous = self.config, cast(AsyncEnvs, envs)
+        minibatches = self._minibatches() if self.num_updates else iter(())
+        interval = max(1, config.num_steps // (config.num_envs // config.batch_size))
+        for t in range(config.num_steps):
+            action = self._act(obs, t)
+            asynchronous.step_async(action)
+            if t % interval == 0:
+                self._learn(next(minibatches, None))
+            obs, rewards, terminated, truncated, infos = asynchronous.step_wait()
+            self._record(t, rewards, terminated, truncated, infos)
+        for minibatch in minibatches:
+            self._learn(minibatch)
+        self._filling.obs[-1] = obs
+        self._filling, self._learning = self._learning, self._filling
+        return obs
+
+    @torch.no_grad()
+    def _act(self, obs: torch.Tensor, t: int) -> torch.Tensor:
+        logits = self.policy(obs)
+        action = sample_categorical(logits, self.generator)
+        self._filling.obs[t], self._filling.logits[t], self._filling.actions[t] = obs, logits, action
+        return action
+
+    @torch.no_grad()
+    def _record(
+        self,
+        t: int,
+        rewards: torch.Tensor,
+        terminated: torch.Tensor,
+        truncated: torch.Tensor,
+        infos: dict[str, Any],
+    ) -> None:
+        self.record_episodes(infos)
+        gamma = self.config.gamma
+        self._filling.discounts[t] = gamma * (~(terminated | truncated)).float()
+        cut = truncated & ~terminated
+        if cut.any():
+            rewards = rewards.clone()
+            rewards[cut] += gamma * self.network(infos["final_obs"][cut])[1]
+        self._filling.rewards[t] = rewards
+
+    def _minibatches(self) -> Iterator[Unrolls]:
+        order = torch.randperm(self.config.num_envs, generator=self.generator, device=self.device)
+        for index in order.split(self.config.batch_size):
+            yield Unrolls(*(part[:, index] for part in self._learning))
+
+    def _learn(self, unrolls: Unrolls | None) -> None:
+        if unrolls is None:
+            return
+        config, optimizer = self.config, self.optimizers["network"]
+        logits, values = self.network(unrolls.obs.flatten(0, 1))
+        shape = unrolls.obs.shape[:2]
+        loss = impala_loss((logits.unflatten(0, shape), values.unflatten(0, shape)), unrolls, config)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), config.max_grad_norm)
+        optimizer.step()
+
+    def extra_state(self) -> dict[str, Any]:
+        """Return the unrolls to learn from."""
+        return {"unrolls": [part.cpu().contiguous() for part in self._learning]}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        """Take back what ``extra_state`` gave."""
+        for part, saved in zip(self._learning, state["unrolls"], strict=True):
+            part.copy_(saved)
+
+
+def impala_loss(
+    output: tuple[torch.Tensor, torch.Tensor], unrolls: Unrolls, config: IMPALAConfig
+) -> torch.Tensor:
+    """Return the policy gradient's loss plus half the squared value error minus the entropy, summed.
+
+    Args:
+        output: Logits ``(num_steps + 1, batch, num_actions)`` and values ``(num_steps + 1, batch)`` of the
+            present network; the last step's values bootstrap.
+        unrolls: What was done.
+        config: Weights.
+    """
+    logits, values, last_values = output[0][:-1], output[1][:-1], output[1][-1].detach()
+    all_log_probs = logits.log_softmax(dim=2)
+    actions = unrolls.actions[..., None]
+    log_probs = all_log_probs.gather(2, actions).squeeze(2)
+    old_log_probs = unrolls.logits.log_softmax(dim=2).gather(2, actions).squeeze(2)
+    targets, advantages = vtrace(
+        (log_probs - old_log_probs).detach(), unrolls.discounts, unrolls.rewards, values.detach(), last_values
+    )
+    policy_loss = -(log_probs * advantages).sum()
+    value_loss = 0.5 * (targets - values).square().sum()
+    entropy = -(all_log_probs.exp() * all_log_probs).sum()
+    return policy_loss + config.vf_coef * value_loss - config.ent_coef * entropy

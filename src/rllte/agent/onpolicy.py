@@ -1,0 +1,182 @@
+"""What on-policy agents with discrete actions share: a rollout, then passes over it in minibatches."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from rllte.agent.base import Agent
+from rllte.agent.encoders import ENCODERS
+from rllte.agent.evaluation import Envs
+from rllte.agent.moments import RewardScaler
+from rllte.agent.networks import ActorCritic
+from rllte.agent.rollout import Batch, Network, Rollout
+from rllte.errors import HubError, UnknownNameError
+
+ADVANTAGE_SCOPES = ("rollout", "minibatch", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnPolicyConfig:
+    """Settings of every on-policy agent; their values stand in the recipes.
+
+    Attributes:
+        num_envs: Parallel environments.
+        num_steps: Steps of each environment between two updates.
+        batch_size: Samples of one gradient step.
+        n_epochs: Passes over the samples of an update.
+        learning_rate: Of Adam.
+        adam_eps: Adam's ε.
+        gamma: Discount.
+        gae_lambda: λ of generalized advantage estimation.
+        normalize_advantage: Over what advantages get zero mean and unit deviation: "rollout",
+            "minibatch" or "none".
+        normalize_reward: Whether rewards are divided by the deviation of their discounted sums.
+        ent_coef: Weight of the entropy.
+        vf_coef: Weight of the value loss, which each agent defines.
+        max_grad_norm: Gradients are clipped to this norm.
+        encoder: A name in ``encoders.ENCODERS``.
+        feature_dim: Output of the encoder.
+        hidden_dim: Of the one hidden layer of actor and critic; 0 for none.
+    """
+
+    num_envs: int
+    num_steps: int
+    batch_size: int
+    n_epochs: int
+    learning_rate: float
+    adam_eps: float
+    gamma: float
+    gae_lambda: float
+    normalize_advantage: str
+    normalize_reward: bool = False
+    ent_coef: float
+    vf_coef: float
+    max_grad_norm: float
+    encoder: str
+    feature_dim: int
+    hidden_dim: int
+
+
+class OnPolicyAgent(Agent):
+    """An agent that learns from its own last rollout, with one network for actions and values."""
+
+    config: OnPolicyConfig
+    network: nn.Module
+
+    def build(self) -> None:
+        """Make the network, its optimizer and the rollout's buffers."""
+        config = self.config
+        self.network = ActorCritic(
+            config.encoder, self.obs_shape, config.feature_dim, config.hidden_dim, self.num_actions
+        )
+        self.policy = self.network.policy
+        self.modules = {"network": self.network}
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Check the settings; move ``modules`` to the device, each with an optimizer; make the buffers."""
+        config = self.config
+        if config.num_steps * config.num_envs % config.batch_size:
+            raise HubError(
+                f"batch_size is {config.batch_size}; it must divide num_steps × num_envs "
+                f"({config.num_steps} × {config.num_envs})."
+            )
+        if config.normalize_advantage not in ADVANTAGE_SCOPES:
+            raise UnknownNameError("normalize_advantage", config.normalize_advantage, ADVANTAGE_SCOPES)
+        self.optimizers = {
+            name: torch.optim.Adam(
+                module.to(self.device).parameters(), config.learning_rate, eps=config.adam_eps, fused=True
+            )
+            for name, module in self.modules.items()
+        }
+        self.rollout = Rollout(
+            config.num_steps,
+            config.num_envs,
+            self.observation_space,
+            self.num_actions,
+            self.device,
+            ENCODERS[config.encoder].memory_format,
+        )
+        self.reward_scaler = RewardScaler(config.num_envs) if config.normalize_reward else None
+
+    @property
+    def obs_shape(self) -> tuple[int, ...]:
+        """Shape of one observation."""
+        return self.observation_space.shape
+
+    @property
+    def num_actions(self) -> int:
+        """How many discrete actions there are."""
+        return int(self.action_space.n)
+
+    @property
+    def steps_per_update(self) -> int:
+        """Env steps of one rollout."""
+        return self.config.num_steps * self.config.num_envs
+
+    def start_segment(self) -> None:
+        """Begin new sums of rewards: the environments begin new episodes."""
+        if self.reward_scaler is not None:
+            self.reward_scaler.begin()
+
+    def update(self, envs: Envs, obs: torch.Tensor) -> torch.Tensor:
+        """Collect a rollout, then pass over it ``n_epochs`` times in random minibatches."""
+        samples, obs = self.collect(self.network, envs, obs)
+        self.minimize(self.loss, samples, self.config.n_epochs, "network")
+        return obs
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """Return what a gradient step on a minibatch makes smaller."""
+        raise NotImplementedError
+
+    def collect(self, network: Network, envs: Envs, obs: torch.Tensor) -> tuple[Batch, torch.Tensor]:
+        """Act with a network for a rollout; return its samples and the next ``obs``."""
+        config = self.config
+        obs = self.rollout.collect(network, envs, obs, self.generator, self.record_episodes)
+        if self.reward_scaler is not None:
+            self.reward_scaler.scale_(self.rollout.rewards, self.rollout.ended)
+        samples = self.rollout.batch(config.gamma, config.gae_lambda)
+        if config.normalize_advantage == "rollout":
+            samples = samples._replace(advantages=standardize(samples.advantages))
+        return samples, obs
+
+    def minimize(
+        self, loss: Callable[[Batch], torch.Tensor], samples: Batch, n_epochs: int, module: str
+    ) -> None:
+        """Take gradient steps on a loss of the samples' minibatches, in a new random order each epoch.
+
+        Args:
+            loss: Minibatch to a scalar.
+            samples: Each ``(num_samples, …)``.
+            n_epochs: Passes over the samples.
+            module: The key in ``modules`` and ``optimizers`` of what learns.
+        """
+        config, optimizer = self.config, self.optimizers[module]
+        for _ in range(n_epochs):
+            order = torch.randperm(len(samples.actions), generator=self.generator, device=self.device)
+            shuffled = (part[order].split(config.batch_size) for part in samples)
+            for parts in zip(*shuffled, strict=True):
+                batch = Batch(*parts)
+                if config.normalize_advantage == "minibatch":
+                    batch = batch._replace(advantages=standardize(batch.advantages))
+                optimizer.zero_grad()
+                loss(batch).backward()
+                nn.utils.clip_grad_norm_(self.modules[module].parameters(), config.max_grad_norm)
+                optimizer.step()
+
+    def extra_state(self) -> dict[str, Any]:
+        """Return the scale of rewards."""
+        return {} if self.reward_scaler is None else {"reward_scaler": self.reward_scaler.state_dict()}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        """Take back what ``extra_state`` gave."""
+        if self.reward_scaler is not None:
+            self.reward_scaler.load_state_dict(state["reward_scaler"])
+
+
+def standardize(values: torch.Tensor) -> torch.Tensor:
+    """Return values with zero mean and unit standard deviation; the references add 1e-5 to it."""
+    return (values - values.mean()) / (values.std() + 1e-5)

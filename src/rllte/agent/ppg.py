@@ -1,0 +1,166 @@
+"""Phasic policy gradient: phases of PPO with two networks, and phases that distil values into the policy's.
+
+Paper: Cobbe et al., 2020, https://arxiv.org/abs/2009.04416. Reference code: openai/phasic-policy-gradient,
+its "dual" architecture. It differs from the reference in three things: heads are initialised as in the
+other agents; gradients of the policy phase are clipped; and the auxiliary phase draws single samples, not
+pieces of 256 steps.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from rllte.agent.encoders import ENCODERS
+from rllte.agent.evaluation import Envs
+from rllte.agent.losses import clipped_policy_loss, log_probs_and_entropy
+from rllte.agent.networks import DiscretePolicy, ValueFunction, head, make_encoder
+from rllte.agent.onpolicy import OnPolicyAgent, OnPolicyConfig
+from rllte.agent.rollout import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPGConfig(OnPolicyConfig):
+    """Settings of PPG beside those of every on-policy agent; ``n_epochs`` is the policy phase's.
+
+    Attributes:
+        clip_range: ε of the clipped objective.
+        policy_updates: Updates of a policy phase.
+        aux_epochs: Passes of an auxiliary phase over the samples of its policy phase.
+        aux_batch_size: Samples of one of its gradient steps.
+        aux_learning_rate: Of its Adam.
+        beta_clone: Weight of the distance to the policy before the phase.
+    """
+
+    clip_range: float
+    policy_updates: int
+    aux_epochs: int
+    aux_batch_size: int
+    aux_learning_rate: float
+    beta_clone: float
+
+
+class PhasicNetwork(nn.Module):
+    """A policy with an auxiliary value head, and a value function with an encoder of its own."""
+
+    def __init__(self, policy: DiscretePolicy, aux_critic: nn.Module, critic: ValueFunction) -> None:
+        super().__init__()
+        self.policy, self.aux_critic, self.critic = policy, aux_critic, critic
+
+    def forward(self, obs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits ``(batch, num_actions)`` and values ``(batch,)``."""
+        return self.policy(obs), self.critic(obs)
+
+    def auxiliary(self, obs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return logits, values by the auxiliary head and values ``(batch,)``."""
+        features = self.policy.encoder(obs)
+        return self.policy.actor(features), self.aux_critic(features).squeeze(1), self.critic(obs)
+
+
+class PPG(OnPolicyAgent):
+    """An on-policy agent that shares features between policy and values without their interference."""
+
+    Config = PPGConfig
+    config: PPGConfig
+    network: PhasicNetwork
+
+    def build(self) -> None:
+        """Make the networks, an optimizer for each phase and the rollout's buffers."""
+        config = self.config
+        encoders = [make_encoder(config.encoder, self.obs_shape, config.feature_dim) for _ in range(2)]
+        sizes = (config.feature_dim, config.hidden_dim)
+        self.policy = DiscretePolicy(encoders[0], head(*sizes, self.num_actions, last_gain=0.01))
+        self.network = PhasicNetwork(
+            self.policy,
+            head(*sizes, 1, last_gain=1.0),
+            ValueFunction(encoders[1], head(*sizes, 1, last_gain=1.0)),
+        )
+        self.modules = {"network": self.network}
+        self._prepare()
+        self.optimizers["auxiliary"] = torch.optim.Adam(
+            self.network.parameters(), config.aux_learning_rate, eps=config.adam_eps, fused=True
+        )
+        self.memory: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def update(self, envs: Envs, obs: torch.Tensor) -> torch.Tensor:
+        """Do an update of the policy phase, and the auxiliary phase after the last of them."""
+        config = self.config
+        samples, obs = self.collect(self.network, envs, obs)
+        self.minimize(self.loss, samples, config.n_epochs, "network")
+        self.memory.append((samples.obs.clone(), samples.returns))
+        if len(self.memory) == config.policy_updates:
+            self._auxiliary_phase()
+            self.memory = []
+        return obs
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """Return the policy phase's loss of a minibatch."""
+        logits, values = self.network(batch.obs)
+        log_probs, entropy = log_probs_and_entropy(logits, batch.actions)
+        config = self.config
+        policy_loss = clipped_policy_loss(log_probs, batch.log_probs, batch.advantages, config.clip_range)
+        value_loss = F.mse_loss(values, batch.returns)
+        return policy_loss + config.vf_coef * value_loss - config.ent_coef * entropy
+
+    def _auxiliary_phase(self) -> None:
+        config, optimizer = self.config, self.optimizers["auxiliary"]
+        per_rollout = self.steps_per_update
+        with torch.no_grad():
+            old_logits = torch.cat(
+                [self.policy(part) for obs, _ in self.memory for part in obs.split(config.aux_batch_size)]
+            )
+        returns = torch.cat([returns for _, returns in self.memory])
+        for _ in range(config.aux_epochs):
+            order = torch.randperm(len(returns), generator=self.generator, device=self.device)
+            for index in order.split(config.aux_batch_size):
+                obs = _gather([obs for obs, _ in self.memory], index, per_rollout)
+                optimizer.zero_grad()
+                output = self.network.auxiliary(obs)
+                auxiliary_loss(output, old_logits[index], returns[index], config.beta_clone).backward()
+                optimizer.step()
+
+    def extra_state(self) -> dict[str, Any]:
+        """Return the scale of rewards and what the policy phase has gathered."""
+        memory = [(obs.contiguous().cpu(), returns.cpu()) for obs, returns in self.memory]
+        return {**super().extra_state(), "memory": memory}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        """Take back what ``extra_state`` gave."""
+        super().load_extra_state(state)
+        layout = ENCODERS[self.config.encoder].memory_format
+        self.memory = [
+            (obs.to(self.device).contiguous(memory_format=layout), returns.to(self.device))
+            for obs, returns in state["memory"]
+        ]
+
+
+def _gather(rollouts: list[torch.Tensor], index: torch.Tensor, per_rollout: int) -> torch.Tensor:
+    """Return rows of several rollouts, numbered through, without copying the rollouts into one."""
+    rows = torch.empty_like(rollouts[0][: len(index)])
+    which, place = index // per_rollout, index % per_rollout
+    for i, rollout in enumerate(rollouts):
+        rows[which == i] = rollout[place[which == i]]
+    return rows
+
+
+def auxiliary_loss(
+    output: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    old_logits: torch.Tensor,
+    returns: torch.Tensor,
+    beta_clone: float,
+) -> torch.Tensor:
+    """Return the auxiliary phase's loss: KL(old policy, policy), and both values' half squared errors.
+
+    Args:
+        output: Logits ``(batch, num_actions)``, values by the auxiliary head and values ``(batch,)``.
+        old_logits: ``(batch, num_actions)``, from before the phase.
+        returns: ``(batch,)``, what values should be.
+        beta_clone: Weight of the divergence.
+    """
+    logits, aux_values, values = output
+    divergence = F.kl_div(
+        logits.log_softmax(dim=1), old_logits.log_softmax(dim=1), log_target=True, reduction="batchmean"
+    )
+    return beta_clone * divergence + 0.5 * F.mse_loss(aux_values, returns) + 0.5 * F.mse_loss(values, returns)
