@@ -1,5 +1,6 @@
 """Small agents: the recipes of the repository, with budgets of seconds."""
 
+import dataclasses
 from pathlib import Path
 
 from rllte.names import Cell
@@ -18,6 +19,18 @@ SMALL = {
     "ddpg": (
         Cell("dmc", "ddpg", "cartpole_balance"),
         {"learning_starts": 100, "batch_size": 32, "hidden_dim": 16, "checkpoint_steps": 100},
+    ),
+    "drqv2": (
+        Cell("dmc", "drqv2", "cartpole_balance"),
+        {
+            "learning_starts": 20,
+            "batch_size": 8,
+            "buffer_size": 500,
+            "width": 4,
+            "hidden_dim": 16,
+            "checkpoint_steps": 20,
+            "num_eval_envs": 1,
+        },
     ),
     "impala": (
         Cell("atari", "impala", "Breakout-v5"),
@@ -43,4 +56,8 @@ def make_agent(name, seed=0, **settings):
     cell, small = SMALL[name]
     watch = {"num_points": 3, "num_eval_episodes": 2, "num_eval_envs": 2}
     spec = override(read_spec(ROOT, cell, "published"), {**watch, **small, **settings})
+    if name == "drqv2":  # frames are slow to draw: episodes of 20 steps
+        spec = dataclasses.replace(
+            spec, env={key: {"from_pixels": True, "action_repeat": 50} for key in spec.env}
+        )
     return build(spec, seed)

@@ -8,23 +8,39 @@ import torch
 
 from rllte import torchscript
 from rllte.agent import AGENTS
+from rllte.env.dmc_pixels import renderer_problem
 from rllte.errors import HubError
 from rllte.pipeline.spec import read_spec
 from rllte.tables import to_parquet
 from rllte.torch_setup import torch_device as make_device
 from tests.agent.conftest import ROOT, SMALL, make_agent
 
-STEPS = {"a2c": 1024, "daac": 256, "ddpg": 400, "impala": 128, "ppg": 256, "ppo": 1024, "sac": 400}
+STEPS = {
+    "a2c": 1024,
+    "daac": 256,
+    "ddpg": 400,
+    "drqv2": 60,
+    "impala": 128,
+    "ppg": 256,
+    "ppo": 1024,
+    "sac": 400,
+}
 FINGERPRINTS = {
     "a2c": (1, 3684.537),
     "daac": (1, 6086.620),
     "ddpg": (1, 71.959642),
+    "drqv2": (1, 3109.854),
     "impala": (1, 4952.353),
     "ppg": (1, 6085.469),
     "ppo": (1, 3682.667),
     "sac": (1, 74.098819),
 }
 """The version of each agent's recipe, and a number that its training gives."""
+PROBLEM = renderer_problem()
+NAMES = [
+    pytest.param(name, marks=pytest.mark.skipif(name == "drqv2" and bool(PROBLEM), reason=PROBLEM))
+    for name in AGENTS
+]
 
 
 def policy_weights(agent):
@@ -35,7 +51,7 @@ def test_every_agent_has_a_small_world():
     assert set(SMALL) == set(AGENTS)
 
 
-@pytest.fixture(scope="module", params=AGENTS)
+@pytest.fixture(scope="module", params=NAMES)
 def trained(request):
     agent = make_agent(request.param)
     agent.train(STEPS[request.param])
@@ -58,7 +74,7 @@ def test_training_leaves_global_state_alone(trained):
     np.random.seed(5)  # noqa: NPY002
     torch.set_num_threads(2)
     before, numbers = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    make_agent(name).train(256)
+    make_agent(name).train(min(256, STEPS[name]))
     assert torch.equal(before, torch.get_rng_state())
     assert np.array_equal(numbers, np.random.get_state()[1])  # noqa: NPY002
     assert torch.get_num_threads() == 2
@@ -78,7 +94,7 @@ def test_curves_have_the_asked_points_at_increasing_steps(trained):
     assert all(math.isfinite(value) for value in evaluated)
 
 
-@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("name", NAMES)
 def test_training_that_stops_and_goes_on_gives_the_same_bytes(name, tmp_path):
     straight, stopped, resumed = (make_agent(name) for _ in range(3))
     straight.train(STEPS[name])
@@ -178,7 +194,7 @@ def test_a_missing_device_is_refused():
         make_device("cudda")
 
 
-@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("name", NAMES)
 def test_initial_weights_do_not_depend_on_the_number_of_threads(name):
     before, weights = torch.get_num_threads(), []
     for num_threads in (1, 2):

@@ -1,8 +1,19 @@
 """Finds the physics state of dm_control that an observation was made from."""
 
+import warnings
+
 import numpy as np
+from dm_control import suite
 from dm_control.rl.control import Environment
 from scipy.optimize import least_squares
+
+
+def load_suite(env_id: str, seed: int = 0) -> Environment:
+    """Return dm_control's environment of a task."""
+    domain, _, task = env_id.replace("cup_", "ball-in-cup_").partition("_")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return suite.load(domain.replace("-", "_"), task, task_kwargs={"random": seed})
 
 
 def flatten(observation):

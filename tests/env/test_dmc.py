@@ -8,19 +8,10 @@ from rllte.env.dmc import TASKS, make_envpool_dmc_env
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from dm_control import suite
-
-    from tests.env.dmc_state import flatten, set_state_from_observation
+    from tests.env.dmc_state import flatten, load_suite, set_state_from_observation
 
 # the observations of these do not tell how the body lies, so no state can be found from them
 HIDDEN = {"fish_swim", "fish_upright", "quadruped_run", "quadruped_walk"}
-
-
-def load_suite(env_id, seed=0):
-    domain, _, task = env_id.replace("cup_", "ball-in-cup_").partition("_")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return suite.load(domain.replace("-", "_"), task, task_kwargs={"random": seed})
 
 
 @pytest.mark.parametrize("env_id", sorted(set(TASKS) - HIDDEN))

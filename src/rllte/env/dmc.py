@@ -4,7 +4,7 @@ Tasks have dm_control's names, ``domain_task``, with ``cup_catch`` for ``ball_in
 rewards and time limits are dm_control's; a test plays both side by side.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import envpool
@@ -12,6 +12,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from rllte import registry
 from rllte.env.vector import Array, EnvpoolVectorEnv, check_task
 from rllte.errors import HubError
 
@@ -45,6 +46,8 @@ def make_envpool_dmc_env(
     seed: int | Sequence[int] = 0,
     device: str | torch.device = "cpu",
     num_threads: int = 0,
+    from_pixels: bool = False,
+    **pixel_options: int,
 ) -> EnvpoolVectorEnv:
     """Make a vector of DeepMind Control environments.
 
@@ -54,6 +57,8 @@ def make_envpool_dmc_env(
         seed: A seed (environment i takes ``seed + i``), or one for each environment.
         device: Where observations, rewards and flags go.
         num_threads: envpool's threads; 0 lets it choose. Results do not depend on it.
+        from_pixels: Whether a camera observes; then see ``dmc_pixels.make_envpool_dmc_pixels_env``.
+        pixel_options: Its ``frame_stack``, ``action_repeat`` and ``image_size``.
 
     Returns:
         Observations ``(num_envs, obs_dim)`` float32, the arrays of dm_control's dict one after the
@@ -63,33 +68,46 @@ def make_envpool_dmc_env(
     Raises:
         UnknownNameError: There is no such task.
     """
+    if from_pixels:
+        make = registry.load("rllte.env.dmc_pixels:make_envpool_dmc_pixels_env", "Environments need")
+        return make(env_id, num_envs, seed, device, num_threads, **pixel_options)
     check_task("dmc", env_id, env_id, {name: name for name in TASKS})
-    task_id = TASKS[env_id]
     keys = _OBSERVATION_KEYS.get(env_id) or _OBSERVATION_KEYS.get(env_id.split("_")[0])
-    bounds = envpool.make_spec(task_id).action_space
-    low, high = bounds.low.astype(np.float64), bounds.high.astype(np.float64)
 
     def read_obs(raw: dict[str, Array]) -> Array:
         parts = [raw[key] for key in keys or raw]
         return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1, dtype=np.float32)
-
-    def write_action(actions: Array) -> Array:
-        if actions.shape != (num_envs, *low.shape):
-            raise HubError(f"actions have shape {actions.shape}; {env_id} takes {(num_envs, *low.shape)}.")
-        return low + (actions.astype(np.float64).clip(-1.0, 1.0) + 1.0) * (0.5 * (high - low))
 
     def observation_space(space: Any) -> gym.Space[Any]:
         obs_dim = sum(int(np.prod(space[key].shape)) for key in keys or space)
         return gym.spaces.Box(-np.inf, np.inf, (obs_dim,), np.float32)
 
     return EnvpoolVectorEnv(
-        task_id,
+        TASKS[env_id],
         num_envs=num_envs,
         seed=seed,
         device=device,
         observation_space=observation_space,
-        action_space=lambda space: gym.spaces.Box(-1.0, 1.0, space.shape, np.float32),
+        action_space=unit_box,
         read_obs=read_obs,
-        write_action=write_action,
+        write_action=action_scaler(env_id, num_envs),
         num_threads=num_threads,
     )
+
+
+def action_scaler(env_id: str, num_envs: int) -> Callable[[Array], Array]:
+    """Return what scales ``(num_envs, action_dim)`` actions in [-1, 1] to the task's own bounds, float64."""
+    bounds = envpool.make_spec(TASKS[env_id]).action_space
+    low, high = bounds.low.astype(np.float64), bounds.high.astype(np.float64)
+
+    def write_action(actions: Array) -> Array:
+        if actions.shape != (num_envs, *low.shape):
+            raise HubError(f"actions have shape {actions.shape}; {env_id} takes {(num_envs, *low.shape)}.")
+        return low + (actions.astype(np.float64).clip(-1.0, 1.0) + 1.0) * (0.5 * (high - low))
+
+    return write_action
+
+
+def unit_box(space: gym.Space[Any]) -> gym.spaces.Box:
+    """Return the action space before ``action_scaler``: [-1, 1] in every dimension."""
+    return gym.spaces.Box(-1.0, 1.0, space.shape, np.float32)

@@ -71,7 +71,7 @@ class EnvpoolVectorEnv(gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Te
 
     def _start(self, seeds: list[int]) -> None:
         self._seeds, self._fresh = seeds, True
-        self._pool = envpool.make(
+        self._pool: Any = envpool.make(
             self._task_id, env_type="gymnasium", num_envs=self.num_envs, seed=seeds, **self._options
         )
 

@@ -1,0 +1,197 @@
+"""The DeepMind Control Suite on envpool, observed by a camera, as DrQ-v2 (Yarats et al., 2021) has it.
+
+Physics, rewards and seeds are those of ``rllte.env.dmc``. Frames are drawn by envpool's own MuJoCo (3.6) with
+EGL, which takes the GPU's driver where there is one and Mesa on the CPU otherwise; ``MUJOCO_EGL_DEVICE_ID``
+chooses among several, and ``MUJOCO_GL`` is not read. The frames equal dm_control's, as a test checks for nine
+domains, but for one marker: envpool shows the tip of ``finger_spin``'s spinner, which dm_control hides. From
+MuJoCo 3.12 on, dm_control lays the squares of the floor differently; envpool's lie as they did for DrQ-v2.
+
+dm_control must not draw with EGL in the same process: afterwards, its frames (not these) are wrong.
+"""
+
+import ctypes
+import functools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import envpool
+import gymnasium as gym
+import numpy as np
+import torch
+
+from rllte.env.dmc import TASKS, action_scaler, unit_box
+from rllte.env.vector import Array, EnvpoolVectorEnv, Infos, check_task
+from rllte.errors import HubError
+
+_CAMERA_OF = {"quadruped": 2}  # from near; the other domains take camera 0 (drqv2/dmc.py)
+
+
+def make_envpool_dmc_pixels_env(
+    env_id: str = "cheetah_run",
+    num_envs: int = 1,
+    seed: int | Sequence[int] = 0,
+    device: str | torch.device = "cpu",
+    num_threads: int = 0,
+    frame_stack: int = 3,
+    action_repeat: int = 2,
+    image_size: int = 84,
+) -> EnvpoolVectorEnv:
+    """Make a vector of DeepMind Control environments that are seen by a camera.
+
+    One step of an environment repeats the action, adds up the rewards and draws the last state; it stops
+    repeating where the episode ends. Lengths in ``infos`` count these steps, not the simulator's.
+
+    Args:
+        env_id: ``domain_task``, such as ``"cheetah_run"``.
+        num_envs: How many environments.
+        seed: A seed (environment i takes ``seed + i``), or one for each environment.
+        device: Where observations, rewards and flags go.
+        num_threads: envpool's threads for physics; 0 lets it choose. Results do not depend on it.
+        frame_stack: How many frames an observation holds; at a reset, the first one that many times.
+        action_repeat: How many steps of the simulator an action lasts.
+        image_size: Height and width of a frame in pixels.
+
+    Returns:
+        Observations ``(num_envs, 3 * frame_stack, image_size, image_size)`` uint8, red, green and blue of
+        the oldest frame first; actions ``(num_envs, action_dim)`` in [-1, 1], scaled to the task's own
+        bounds; rewards in [0, action_repeat]; episodes of 1,000 / action_repeat steps that end truncated.
+        The same seeds give the same bytes wherever the same driver draws.
+
+    Raises:
+        UnknownNameError: There is no such task.
+        HubError: No frame can be drawn on this machine, or a number is below 1.
+    """
+    check_task("dmc", env_id, env_id, {name: name for name in TASKS})
+    numbers = {"frame_stack": frame_stack, "action_repeat": action_repeat, "image_size": image_size}
+    for name, number in numbers.items():
+        if number < 1:
+            raise HubError(f"{name} is {number}; write 1 or more.")
+    if problem := renderer_problem():
+        raise HubError(
+            f"{env_id} is observed by pixels, and no frame can be drawn here: {problem}. Install EGL, on "
+            "Debian with: apt-get install libegl1 (for a GPU, its driver brings its part)."
+        )
+    shape = (3 * frame_stack, image_size, image_size)
+    return _PixelVectorEnv(
+        TASKS[env_id],
+        frame_stack=frame_stack,
+        action_repeat=action_repeat,
+        num_envs=num_envs,
+        seed=seed,
+        device=device,
+        observation_space=lambda _: gym.spaces.Box(0, 255, shape, np.uint8),
+        action_space=unit_box,
+        read_obs=lambda frames: frames,
+        write_action=action_scaler(env_id, num_envs),
+        num_threads=num_threads,
+        **_render_options(image_size, _CAMERA_OF.get(env_id.split("_")[0], 0)),
+    )
+
+
+@functools.cache
+def renderer_problem() -> str:
+    """Say why no frame can be drawn on this machine; an empty text where one can."""
+    pool = envpool.make(TASKS["pendulum_swingup"], env_type="gymnasium", num_envs=1, **_render_options(8, 0))
+    try:
+        if sys.platform == "linux":
+            _share_egl()
+        pool.reset()
+        pool.render()
+    except (OSError, RuntimeError) as error:
+        return str(error)
+    finally:
+        pool.close()
+    return ""
+
+
+def _share_egl() -> None:
+    """Let envpool's MuJoCo find the EGL library that envpool is linked with.
+
+    envpool 1.2.5 keeps it to itself, but its MuJoCo looks for it among the symbols of the whole process, and
+    ends the process when it finds none. It must be that very library: another one has no current context.
+    """
+    bundled = (Path(envpool.__file__).parents[1] / "envpool.libs").glob("libEGL*")
+    ctypes.CDLL(str(next(bundled, "libEGL.so.1")), ctypes.RTLD_GLOBAL)
+
+
+def _render_options(image_size: int, camera: int) -> dict[str, Any]:
+    return {
+        "render_mode": "rgb_array",
+        "render_width": image_size,
+        "render_height": image_size,
+        "render_camera_id": camera,
+    }
+
+
+class _PixelVectorEnv(EnvpoolVectorEnv):
+    def __init__(self, task_id: str, *, frame_stack: int, action_repeat: int, **options: Any) -> None:
+        self._frame_stack, self._action_repeat = frame_stack, action_repeat
+        super().__init__(task_id, **options)
+
+    def _start(self, seeds: list[int]) -> None:
+        super()._start(seeds)
+        image_size = self._options["render_width"]
+        stacks = np.zeros((self.num_envs, self._frame_stack, 3, image_size, image_size), np.uint8)
+        self._pool = _PixelPool(self._pool, stacks, self._action_repeat)
+
+
+class _PixelPool:
+    """envpool's pool as ``EnvpoolVectorEnv`` uses it, with repeated actions and stacked frames.
+
+    envpool can give pixels itself (``from_pixels``), but then draws every step of the simulator, also those
+    between two decisions, and nearly all the time goes into drawing.
+
+    Args:
+        pool: Made with a ``render_mode``.
+        stacks: ``(num_envs, frame_stack, 3, image_size, image_size)`` uint8, where frames are kept.
+        action_repeat: How many steps of the simulator an action lasts.
+    """
+
+    def __init__(self, pool: Any, stacks: Array, action_repeat: int) -> None:
+        self.observation_space, self.action_space = pool.observation_space, pool.action_space
+        self.close = pool.close
+        self._pool, self._stacks, self._action_repeat = pool, stacks, action_repeat
+        self._ids = np.arange(len(stacks), dtype=np.int32)
+
+    def reset(self) -> tuple[Array, Infos]:
+        self._pool.reset()
+        return self._first_obs(self._ids), {}
+
+    def step(self, actions: Array, ids: Array) -> tuple[Array, Array, Array, Array, Infos]:
+        """Make the reset step of the environments that ended."""
+        _, rewards, terminated, truncated, _ = self._pool.step(actions, ids)
+        return self._first_obs(ids), rewards, terminated, truncated, {"env_id": ids}
+
+    def send(self, actions: Array) -> None:
+        self._actions = actions
+
+    def recv(self) -> tuple[Array, Array, Array, Array, Infos]:
+        """Repeat the actions that were sent, and draw."""
+        actions = self._actions
+        rewards = np.zeros(len(actions), np.float64)
+        terminated, truncated = np.zeros((2, len(actions)), np.bool_)
+        going = self._ids
+        for _ in range(self._action_repeat):
+            _, reward, is_terminated, is_truncated, info = self._pool.step(actions[going], going)
+            at = info["env_id"]
+            rewards[at] += reward
+            terminated[at], truncated[at] = is_terminated, is_truncated
+            going = self._ids[~(terminated | truncated)]
+            if not len(going):
+                break
+        self._stacks[:, :-1] = self._stacks[:, 1:]
+        self._stacks[:, -1] = self._draw(self._ids)
+        return self._obs(self._ids), rewards, terminated, truncated, {}
+
+    def _first_obs(self, ids: Array) -> Array:
+        self._stacks[ids] = self._draw(ids)[:, None]
+        return self._obs(ids)
+
+    def _draw(self, ids: Array) -> Array:
+        return self._pool.render(env_ids=ids).transpose(0, 3, 1, 2)
+
+    def _obs(self, ids: Array) -> Array:
+        stacks = self._stacks[ids]  # a copy, which no later step writes to
+        return stacks.reshape(len(ids), -1, *stacks.shape[3:])
