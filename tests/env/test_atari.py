@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from rllte.env import make_envpool_atari_env
-from rllte.errors import HubError, UnknownNameError
+from rllte.errors import UnknownNameError
 
 
 def play_random_games(env_id, num_games, **options):
@@ -70,6 +70,15 @@ def test_an_unknown_game_is_refused(env_id):
         make_envpool_atari_env(env_id)
 
 
-def test_asynchronous_stepping_is_refused():
-    with pytest.raises(HubError, match="write asynchronous=False"):
-        make_envpool_atari_env("Pong-v5", asynchronous=True)
+def test_a_step_in_two_halves_gives_what_a_whole_one_gives():
+    whole, halves = (
+        make_envpool_atari_env("Breakout-v5", num_envs=3, seed=5, asynchronous=asynchronous)
+        for asynchronous in (False, True)
+    )
+    assert torch.equal(whole.reset()[0], halves.reset()[0])
+    generator = np.random.default_rng(0)
+    for _ in range(300):
+        actions = generator.integers(0, 4, 3)
+        halves.step_async(actions)
+        for one, other in zip(whole.step(actions)[:4], halves.step_wait()[:4], strict=True):
+            assert torch.equal(one, other)

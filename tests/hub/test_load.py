@@ -121,7 +121,7 @@ def test_an_unknown_name_is_an_error_with_the_nearest_match(hub, call, message):
         lambda: MiniGrid().load_models("Empty-5x5-v0", "a2c"),
         lambda: DMControl().load_curves(agent="DrQ-v2", env_id="cheetah_run"),
         lambda: Atari().load_models(agent="ppo", env_id="BeamRider-v5", seed=0, device="cuda"),
-        lambda: Procgen().load_apis(agent="PPO", env_id="coinrun", seed=1),
+        lambda: Procgen().load_curves(agent="PPG", env_id="maze"),
     ],
 )
 def test_a_planned_cell_says_so(hub, call):
@@ -229,10 +229,24 @@ def test_a_cache_that_cannot_be_written_is_an_error_with_a_way_out(hub, tmp_path
         MiniGrid().load_scores(**NAMES)
 
 
-@pytest.mark.parametrize("scale", ["papr", "published"])
-def test_an_impossible_scale_is_refused(hub, scale):
-    with pytest.raises(HubError, match=r"Unknown scale 'papr'|its scale is 'paper'"):
-        MiniGrid().load_apis("DoorKey-5x5-v0", "ppo", scale=scale)
+def test_an_unknown_scale_is_refused(hub):
+    with pytest.raises(UnknownNameError, match="Did you mean 'paper'"):
+        MiniGrid().load_apis("DoorKey-5x5-v0", "ppo", scale="papr")
+
+
+def test_a_planned_cell_can_be_built_at_the_published_scale(hub):
+    small, large = (
+        DMControl().load_apis("walker_run", "sac", scale=scale) for scale in ("published", "paper")
+    )
+    assert (small.config.hidden_dim, large.config.hidden_dim) == (256, 1024)
+    assert small.num_train_steps == large.num_train_steps == 2_000_000
+
+
+def test_an_agent_that_serves_another_benchmark_is_refused_with_its_benchmarks(hub):
+    with pytest.raises(
+        UnknownNameError, match=r"Unknown agent 'sac' .*It serves dmc; here are ppo, a2c, impala"
+    ):
+        Atari().load_apis("Pong-v5", "sac")
 
 
 @pytest.mark.parametrize("seed", ["0", 0.0, -1])

@@ -1,11 +1,9 @@
 """The training loop that every agent shares: segments, points of the curve, resuming."""
 
 import abc
-import dataclasses
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +16,7 @@ from tqdm import tqdm
 
 from rllte import tables
 from rllte.agent.evaluation import Envs, acting, play_episodes
+from rllte.agent.settings import TrainSettings, check_counts, whole_number
 from rllte.errors import HubError
 from rllte.files import write_bytes
 from rllte.seeding import env_seeds
@@ -28,27 +27,6 @@ MakeEnvs = Callable[[int, Sequence[int], bool], Envs]
 
 
 _BUILD_THREADS = 2
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """How training is run and watched, the same for all agents of a benchmark.
-
-    Attributes:
-        num_points: Points of the learning curve.
-        num_eval_episodes: Episodes of each point's evaluation.
-        num_eval_envs: Environments that play them.
-        deterministic: Whether evaluation takes the most probable action or draws one.
-        checkpoint_steps: Env steps between two resume points, where every environment starts anew.
-        num_threads: PyTorch's CPU threads; it decides the last bits of sums.
-    """
-
-    num_points: int
-    num_eval_episodes: int
-    num_eval_envs: int
-    deterministic: bool
-    checkpoint_steps: int
-    num_threads: int
 
 
 class Agent(abc.ABC):
@@ -85,7 +63,7 @@ class Agent(abc.ABC):
         num_train_steps: int = 1_000_000,
     ) -> None:
         self.config, self.settings, self.make_envs = config, settings, make_envs
-        _check_counts(config, settings)
+        check_counts(config, settings)
         self.seed, self.device, self.num_train_steps = seed, torch_device(device), num_train_steps
         self.generator = torch.Generator(self.device).manual_seed(seed)
         envs = make_envs(1, env_seeds(seed, "train", 0, 1), True)
@@ -153,7 +131,9 @@ class Agent(abc.ABC):
             HubError: The number is not positive and whole, or the weights became infinite or NaN.
         """
         total = math.ceil(
-            _whole(self.num_train_steps if num_train_steps is None else num_train_steps)
+            whole_number(
+                "num_train_steps", self.num_train_steps if num_train_steps is None else num_train_steps
+            )
             / self.steps_per_update
         )
         if resume is not None and Path(resume).exists():
@@ -283,18 +263,3 @@ class Agent(abc.ABC):
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         self.load_extra_state(state["extra"])
-
-
-def _check_counts(*settings: Any) -> None:
-    """Raise unless every setting that counts something is at least 1."""
-    for one in settings:
-        for field in dataclasses.fields(one):
-            value = getattr(one, field.name)
-            if field.type is int and value < 1 and field.name not in ("hidden_dim", "learning_starts"):
-                raise HubError(f"{field.name} is {value}; write 1 or more.")
-
-
-def _whole(number: float) -> int:
-    if number < 1 or number != int(number):
-        raise HubError(f"num_train_steps is {number}; write a whole number of 1 or more.")
-    return int(number)

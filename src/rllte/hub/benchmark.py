@@ -165,12 +165,9 @@ class Benchmark:
 
         Raises:
             UnknownNameError: There is no such agent, env_id or setting.
-            MissingArtifactError: No pipeline trains this agent on this benchmark yet.
             MissingExtraError: A package that training needs is not installed.
         """
         cell = self.catalogue.cell(self.name, agent, env_id)
-        if f"{cell.benchmark}/{cell.agent}" not in self.catalogue.pipelines:
-            self.catalogue.artifact(cell, "scores")  # says that the cell is planned
         spec_module = registry.load("rllte.pipeline.spec", "Training needs")
         train_module = registry.load("rllte.pipeline.train", "Training needs")
         spec = spec_module.override(spec_module.read_spec(self.repo, cell, scale), settings)

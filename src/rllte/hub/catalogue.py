@@ -80,7 +80,7 @@ class Catalogue:
         cell = owner.cell if isinstance(owner, Run) else owner
         row = self.cells[str(cell)]
         if row["status"] != "published":
-            raise MissingArtifactError(str(cell), _planned_message(cell, row, self.pipelines))
+            raise MissingArtifactError(str(cell), _planned_message(cell, row))
         if isinstance(owner, Run) and owner.seed not in row["seeds"]:
             raise UnknownNameError("seed", owner.seed, row["seeds"], where=f"{cell}")
         path = owner.path(kind)
@@ -142,10 +142,7 @@ def _parse(path: Path, _mtime_ns: int, _size: int) -> Catalogue:
         raise HubError(f"{path} is not a catalogue ({error!r}). Make it with: dvc repro catalogue") from None
 
 
-def _planned_message(cell: Cell, row: dict[str, Any], pipelines: dict[str, Any]) -> str:
+def _planned_message(cell: Cell, row: dict[str, Any]) -> str:
     budget = f"{row['num_train_steps']:,} env steps × {row['num_seeds']} seeds"
-    if f"{cell.benchmark}/{cell.agent}" in pipelines:
-        how = f"Train it yourself with: rllte-hub train {cell}/seed-0"
-    else:
-        how = f"Agents with a pipeline: {', '.join(sorted(pipelines))}"
+    how = f"Train it yourself with: rllte-hub train {cell}/seed-0"
     return f"{cell} is planned ({budget}) but not published yet. {how}"

@@ -11,7 +11,7 @@ from ruamel.yaml.error import YAMLError
 
 from rllte import registry
 from rllte.agent import AGENTS
-from rllte.agent.base import TrainSettings
+from rllte.agent.settings import TrainSettings
 from rllte.errors import HubError, UnknownNameError
 from rllte.files import sha256
 from rllte.names import Cell, Run

@@ -1,0 +1,46 @@
+"""The settings that all agents of a benchmark share, and checks of numbers."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from rllte.errors import HubError
+
+_MAY_BE_ZERO = ("hidden_dim", "learning_starts")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How training is run and watched, the same for all agents of a benchmark.
+
+    Attributes:
+        num_points: Points of the learning curve.
+        num_eval_episodes: Episodes of each point's evaluation.
+        num_eval_envs: Environments that play them.
+        deterministic: Whether evaluation takes the most probable action or draws one.
+        checkpoint_steps: Env steps between two resume points, where every environment starts anew.
+        num_threads: PyTorch's CPU threads; it decides the last bits of sums.
+    """
+
+    num_points: int
+    num_eval_episodes: int
+    num_eval_envs: int
+    deterministic: bool
+    checkpoint_steps: int
+    num_threads: int
+
+
+def check_counts(*settings: Any) -> None:
+    """Raise unless every setting that counts something is at least 1."""
+    for one in settings:
+        for field in dataclasses.fields(one):
+            value, least = getattr(one, field.name), 0 if field.name in _MAY_BE_ZERO else 1
+            if field.type is int and value < least:
+                raise HubError(f"{field.name} is {value}; write {least} or more.")
+
+
+def whole_number(name: str, number: float) -> int:
+    """Return a positive whole number, which may be written as 2.5e7."""
+    if number < 1 or number != int(number):
+        raise HubError(f"{name} is {number}; write a whole number of 1 or more.")
+    return int(number)
