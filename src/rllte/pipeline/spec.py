@@ -85,7 +85,7 @@ class AgentParams:
         differs: What differs from the benchmark's settings: ``env`` (in training and in evaluation),
             ``train`` and ``evaluation``.
         hyperparameters: Of the published scale.
-        by_env: The hyper-parameters that differ for one env_id, by env_id.
+        by_env: The hyper-parameters that differ for one env_id, at both scales, by env_id.
         paper: The hyper-parameters that differ at the paper scale.
         envs: What is published, with its budget.
         runs: What is published.
@@ -240,7 +240,7 @@ def read_spec(root: Path, cell: Cell, scale: str | None = None) -> Spec:
         line = checked(PublishedEnv, own.envs[cell.env_id], f"{file}: envs.{cell.env_id}")
         num_train_steps = line.num_train_steps
     by_env, paper = own.by_env.get(cell.env_id, {}), own.paper if scale == "paper" else {}
-    values = {**own.hyperparameters, **by_env, **paper}
+    values = {**own.hyperparameters, **paper, **by_env}
     agent = registry.load(AGENTS[cell.agent], "Training needs")
     return Spec(
         cell=cell,
