@@ -56,7 +56,15 @@ def edit_yaml(path, change):
 
 def make_repository(root):
     """Make a checkout with the pipelines of this project and budgets of seconds, nothing trained yet."""
-    for name in ("pipelines", "dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore"):
+    for name in (
+        "pipelines",
+        "references",
+        "dvc.yaml",
+        ".dvcignore",
+        ".gitignore",
+        ".dvc/config",
+        ".dvc/.gitignore",
+    ):
         source, target = ROOT / name, root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():

@@ -13,6 +13,7 @@ from rllte.files import md5, sha256, write_bytes
 from rllte.hub.catalogue import FILE
 from rllte.hub.stats import mean_interval
 from rllte.names import BENCHMARKS, KINDS, Cell, Run
+from rllte.pipeline import results
 from rllte.pipeline.spec import (
     FORMAT_VERSION,
     Support,
@@ -53,6 +54,7 @@ def build_catalogue(root: Path) -> None:
                 cells.append(_published(root, cell, published) if published else _planned(cell, support))
     content = {"format": FORMAT_VERSION, "cells": cells, "artifacts": artifacts, "pipelines": pipelines}
     write_bytes(root / FILE, _one_row_a_line(content).encode())
+    write_bytes(root / results.FILE, results.results_page(root, cells).encode())
     _update_readme(root, cells)
 
 

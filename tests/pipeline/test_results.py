@@ -1,0 +1,47 @@
+import pytest
+
+from rllte.pipeline.results import reference_at, results_page
+from tests.conftest import ROOT
+
+
+def point(step, mean, split="eval", step_unit="env steps", sd="2.0"):
+    return {
+        "env_id": "task", "split": split, "step": str(step), "step_unit": step_unit,
+        "mean": str(mean), "sd": sd,
+    }  # fmt: skip
+
+
+def row(num_train_steps, benchmark="dmc"):
+    return {"benchmark": benchmark, "env_id": "task", "num_train_steps": num_train_steps}
+
+
+def test_a_reference_is_read_at_the_env_step_of_the_cell():
+    points = [point(200, 30.0, sd="4.0"), point(100, 10.0)]
+    assert reference_at(points, row(100), "eval") == (10.0, 2.0)
+    assert reference_at(points, row(150), "eval") == (20.0, 3.0)  # half-way between two points
+
+
+@pytest.mark.parametrize("num_train_steps", [99, 201])
+def test_a_reference_says_nothing_beyond_its_points(num_train_steps):
+    assert reference_at([point(100, 10.0), point(200, 30.0)], row(num_train_steps), "eval") is None
+
+
+def test_frames_of_repeated_actions_are_counted_as_agent_steps():
+    points = [point(200, 10.0, step_unit="env frames (action repeat 2)")]
+    assert reference_at(points, row(100), "eval") == (10.0, 2.0)
+
+
+def test_procgen_is_compared_split_by_split():
+    points = [point(100, 7.0, "unseen_levels"), point(100, 9.0, "train_levels")]
+    assert reference_at(points, row(100, "procgen"), "eval") == (7.0, 2.0)
+    assert reference_at(points, row(100, "procgen"), "train_levels") == (9.0, 2.0)
+
+
+def test_every_published_cell_stands_on_the_page(published_hub):
+    from rllte.hub.catalogue import read_catalogue
+
+    page = results_page(published_hub, list(read_catalogue(published_hub).cells.values()))
+    assert "## minigrid / ppo" in page
+    assert "| Empty-5x5-v0 | eval | 1,024 | 2 | 0." in page
+    assert page == (published_hub / "docs/results.md").read_text()
+    assert "## " in (ROOT / "docs/results.md").read_text()
