@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from rllte.agent.returns import generalized_advantages, vtrace
-from rllte.agent.rollout import Rollout
+from rllte.agent.rollout import Rollout, take_rows
 
 GAMMA, LAMBDA = 0.5, 0.5
 
@@ -124,3 +124,16 @@ def test_vtrace_of_its_own_policy_is_the_n_step_return():
     )
     assert targets[:, 0].tolist() == [3.5, 5.0]
     assert advantages[:, 0].tolist() == [1.5, 1.0]
+
+
+@pytest.mark.parametrize("shape", [(9, 4, 6, 6), (9, 7, 7, 3), (9, 3)])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_rows_are_taken_as_by_an_index_and_keep_their_layout(shape, dtype):
+    part = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    index = torch.tensor([8, 0, 3, 3])
+    assert torch.equal(take_rows(part, index), part[index])
+    if len(shape) == 4:
+        part = part.contiguous(memory_format=torch.channels_last)
+        taken = take_rows(part, index)
+        assert torch.equal(taken, part[index])
+        assert taken.is_contiguous(memory_format=torch.channels_last)

@@ -12,7 +12,7 @@ from rllte.agent.encoders import ENCODERS
 from rllte.agent.evaluation import Envs
 from rllte.agent.moments import RewardScaler
 from rllte.agent.networks import ActorCritic
-from rllte.agent.rollout import Batch, Network, Rollout
+from rllte.agent.rollout import Batch, Network, Rollout, take_rows
 from rllte.errors import HubError, UnknownNameError
 
 ADVANTAGE_SCOPES = ("rollout", "minibatch", "none")
@@ -157,7 +157,7 @@ class OnPolicyAgent(Agent):
         config, optimizer = self.config, self.optimizers[module]
         for _ in range(n_epochs):
             order = torch.randperm(len(samples.actions), generator=self.generator, device=self.device)
-            shuffled = (part[order].split(config.batch_size) for part in samples)
+            shuffled = (take_rows(part, order).split(config.batch_size) for part in samples)
             for parts in zip(*shuffled, strict=True):
                 batch = Batch(*parts)
                 if config.normalize_advantage == "minibatch":

@@ -18,7 +18,7 @@ from rllte.agent.evaluation import Envs
 from rllte.agent.losses import clipped_policy_loss, log_probs_and_entropy
 from rllte.agent.networks import DiscretePolicy, ValueFunction, head, make_encoder
 from rllte.agent.onpolicy import OnPolicyAgent, OnPolicyConfig
-from rllte.agent.rollout import Batch
+from rllte.agent.rollout import Batch, take_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +141,7 @@ def _gather(rollouts: list[torch.Tensor], index: torch.Tensor, per_rollout: int)
     rows = torch.empty_like(rollouts[0][: len(index)])
     which, place = index // per_rollout, index % per_rollout
     for i, rollout in enumerate(rollouts):
-        rows[which == i] = rollout[place[which == i]]
+        rows[which == i] = take_rows(rollout, place[which == i])
     return rows
 
 
