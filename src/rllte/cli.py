@@ -99,6 +99,29 @@ def show(cell: str, as_json: bool) -> None:
 
 
 @main.command()
+@as_json
+def status(as_json: bool) -> None:
+    """Say of this checkout's runs which are published, stale and why, missing here, or still untrained."""
+    from rllte import registry
+
+    found = registry.load("rllte.pipeline.status:read_status", "The pipeline needs")(Path.cwd())
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    states = [run["state"] for run in found["runs"].values()]
+    for state in ("published", "stale", "missing", "untrained"):
+        click.echo(f"{states.count(state):6}  runs {state}")
+    click.echo(f"{found['planned_cells']:6}  cells planned")
+    for name, row in [*found["runs"].items(), *found["cells"].items()]:
+        if row["reasons"]:
+            click.echo(f"{name}: {row.get('state', 'stale')}: {'; '.join(row['reasons'][:3])}")
+    if "missing" in states:
+        click.echo("Bring what is missing here with: dvc pull")
+    if found["hours_left"]:
+        click.echo(f"About {found['hours_left']:.1f} hours of training left, one run after the other.")
+
+
+@main.command()
 @click.argument("cells", nargs=-1, required=True, metavar="CELL...")
 def pull(cells: tuple[str, ...]) -> None:
     """Fetch the curves, scores and models of each CELL into the cache."""

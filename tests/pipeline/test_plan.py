@@ -127,11 +127,9 @@ def test_reasons_name_the_setting_and_the_file(checkout):
     (root / RUNS[1].path("model")).unlink()
     reasons = Plan(root).reasons
     assert reasons[f"{FOLDER}/dvc.yaml:train@{CELL.env_id}/seed-0"] == [
-        f"{FOLDER}/params.yaml: hyperparameters changed"
+        ("changed", f"{FOLDER}/params.yaml: hyperparameters")
     ]
-    assert reasons[f"{FOLDER}/dvc.yaml:export@{CELL.env_id}/seed-1"] == [
-        f"{RUNS[1].path('model')} is not here"
-    ]
+    assert reasons[f"{FOLDER}/dvc.yaml:export@{CELL.env_id}/seed-1"] == [("absent", RUNS[1].path("model"))]
 
 
 @pytest.mark.parametrize(

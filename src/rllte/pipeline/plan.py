@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from configparser import ConfigParser
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
@@ -50,6 +50,13 @@ class Stage:
         return f"{self.file}:{self.name}"
 
 
+class Reason(NamedTuple):
+    """Why a stage is stale: ``new`` (never run), ``changed``, or ``absent`` (what ``dvc pull`` brings)."""
+
+    kind: str
+    text: str
+
+
 class Plan:
     """The stages of a repository, and why each is stale.
 
@@ -62,7 +69,7 @@ class Plan:
         self._root, self._hashes = root, _Hashes(root)
         self._cache = _cache_folder(root)
         self.stages: dict[str, Stage] = {}
-        self.reasons: dict[str, list[str]] = {}
+        self.reasons: dict[str, list[Reason]] = {}
         names = pipelines or [
             path.parent.relative_to(root / "pipelines").as_posix()
             for path in sorted(root.glob("pipelines/*/*/dvc.yaml"))
@@ -75,31 +82,31 @@ class Plan:
                     self.reasons[stage.address] = reasons
         self._hashes.save()
 
-    def _reasons(self, stage: Stage, locked: dict[str, Any] | None) -> Iterator[str]:
+    def _reasons(self, stage: Stage, locked: dict[str, Any] | None) -> Iterator[Reason]:
         if locked is None:
-            yield "never run"
+            yield Reason("new", "never run")
             return
         if stage.cmd != locked["cmd"]:
-            yield "command changed"
+            yield Reason("changed", "the command")
         for file, keys in stage.params.items():
             now, then = _values(self._root / file), locked["params"].get(file, {})
             for key in keys:
                 if _value(now, key) != then.get(key, _MISSING):
-                    yield f"{file}: {key} changed"
+                    yield Reason("changed", f"{file}: {key}")
         for path in stage.deps:
             yield from self._changed(path, locked["deps"].get(path))
         for path in stage.outs:
             digest = locked["outs"].get(path)
             if digest and not (self._cache / digest[:2] / digest[2:]).exists():
-                yield f"{path} is not in DVC's cache"
+                yield Reason("absent", f"{path} in DVC's cache")
             yield from self._changed(path, digest)
 
-    def _changed(self, path: str, digest: str | None) -> Iterator[str]:
+    def _changed(self, path: str, digest: str | None) -> Iterator[Reason]:
         now = self._hashes.of(path)
         if now is None:
-            yield f"{path} is not here"
+            yield Reason("absent", path)
         elif now != digest:
-            yield f"{path} changed"
+            yield Reason("changed", path)
 
 
 def read_stages(root: Path, pipeline: str) -> list[Stage]:
