@@ -13,6 +13,7 @@ from rllte import tables
 from rllte.errors import HubError, MissingArtifactError
 from rllte.files import md5
 from rllte.hub.catalogue import read_catalogue
+from rllte.names import Cell
 from rllte.pipeline.catalogue import build_catalogue, support_table
 from rllte.pipeline.collect import collect
 from rllte.pipeline.evaluate import evaluate
@@ -20,7 +21,7 @@ from rllte.pipeline.export import export
 from rllte.pipeline.spec import read_spec
 from rllte.pipeline.train import train
 from rllte.seeding import env_seeds
-from tests.conftest import CELL, RUNS, edit_yaml, make_repository, path_of_python, run_program
+from tests.conftest import CELL, ROOT, RUNS, edit_yaml, make_repository, path_of_python, run_program
 
 KINDS = ("curves", "policy", "scores", "model")
 
@@ -180,3 +181,37 @@ def test_the_support_table_counts_published_and_planned():
         {**both, "env_id": "b", "status": "planned", "num_train_steps": 9},
     ]
     assert support_table(cells).splitlines()[-1] == "| dmc | sac | `a` | 2 | 5 | 1 |"
+
+
+@pytest.mark.parametrize(
+    ("agent", "env_id", "num_train_steps"),
+    [
+        ("sac", "walker_run", 2_000_000),
+        ("sac", "humanoid_run", 10_000_000),
+        ("drqv2", "humanoid_run", 500_000),
+    ],
+)
+def test_budgets_of_the_paper_scale_differ_by_environment_and_agent(agent, env_id, num_train_steps):
+    assert read_spec(ROOT, Cell("dmc", agent, env_id), "paper").num_train_steps == num_train_steps
+
+
+def test_settings_of_one_environment_count_at_both_scales():
+    for scale, value_epochs in (("published", 1), ("paper", 1)):
+        settings = read_spec(ROOT, Cell("procgen", "daac", "plunder"), scale).hyperparameters
+        assert (settings.value_epochs, settings.value_freq, settings.adv_coef) == (value_epochs, 8, 0.3)
+    assert read_spec(ROOT, Cell("procgen", "daac", "coinrun"), "paper").hyperparameters.value_epochs == 9
+
+
+def test_an_agent_may_need_other_environments_than_its_benchmark_has():
+    spec = read_spec(ROOT, Cell("dmc", "drqv2", "walker_run"))
+    assert spec.env["training"] == spec.env["evaluation"] == {
+        "from_pixels": True, "frame_stack": 3, "action_repeat": 2
+    }  # fmt: skip
+    assert read_spec(ROOT, Cell("dmc", "sac", "walker_run")).env == {}
+
+
+def test_procgen_is_scored_on_unseen_and_on_training_levels():
+    spec = read_spec(ROOT, Cell("procgen", "ppo", "coinrun"))
+    assert spec.splits == {"eval": "evaluation", "train_levels": "train_levels"}
+    assert spec.env["train_levels"] == spec.env["training"]
+    assert spec.env["evaluation"]["start_level"] == spec.env["training"]["num_levels"]

@@ -141,7 +141,7 @@ def _planned(cell: Cell, support: Support) -> dict[str, Any]:
         **_names(cell),
         "status": "planned",
         "scale": "paper",
-        "num_train_steps": support.budget(cell.env_id),
+        "num_train_steps": support.budget(cell),
         "num_seeds": support.num_seeds,
     }
 

@@ -49,6 +49,7 @@ class Support:
         env_ids: Names of environments.
         num_train_steps: Env steps of a run at the paper scale.
         num_train_steps_by_env: The budgets that differ from that, by env_id.
+        num_train_steps_by_agent: The budgets that differ from both, by agent.
         num_seeds: Runs of a cell at the paper scale.
     """
 
@@ -56,11 +57,13 @@ class Support:
     env_ids: list[str]
     num_train_steps: int
     num_train_steps_by_env: dict[str, int]
+    num_train_steps_by_agent: dict[str, int]
     num_seeds: int
 
-    def budget(self, env_id: str) -> int:
-        """Return the env steps of a run on an environment at the paper scale."""
-        return self.num_train_steps_by_env.get(env_id, self.num_train_steps)
+    def budget(self, cell: Cell) -> int:
+        """Return the env steps of a run at the paper scale."""
+        by_env = self.num_train_steps_by_env.get(cell.env_id, self.num_train_steps)
+        return self.num_train_steps_by_agent.get(cell.agent, by_env)
 
 
 @dataclass(frozen=True)
@@ -235,7 +238,7 @@ def read_spec(root: Path, cell: Cell, scale: str | None = None) -> Spec:
     scale = scale or ("published" if cell.env_id in own.envs else "paper")
     if scale not in SCALES:
         raise UnknownNameError("scale", scale, SCALES)
-    num_train_steps = support.budget(cell.env_id)
+    num_train_steps = support.budget(cell)
     if scale == "published" and cell.env_id in own.envs:
         line = checked(PublishedEnv, own.envs[cell.env_id], f"{file}: envs.{cell.env_id}")
         num_train_steps = line.num_train_steps
