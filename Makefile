@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: install demo test check train clean
+.PHONY: install demo test check train bench clean
 
 install: $(VENV)/installed  ## create .venv with the versions of constraints.txt
 
@@ -27,6 +27,15 @@ check: install  ## format, lint, types and tests
 
 train: install  ## train what is missing or stale; stop it at any moment, it goes on from there
 	$(BIN)/dvc repro
+
+# The peer on Atari plays with ale-py, which is under the GPL and so in no extra: install it by hand, with
+# .venv/bin/pip install -c constraints.txt ale-py, or Atari is measured without a peer.
+bench: $(VENV)/bench-installed  ## env steps a second beside stable-baselines3's; takes an hour
+	$(BIN)/python benchmarks/throughput.py
+
+$(VENV)/bench-installed: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	touch $@
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache demo.png

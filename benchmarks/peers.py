@@ -1,0 +1,142 @@
+"""stable-baselines3's agents with the settings of ours; what is no setting is as it comes."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import stable_baselines3
+import torch
+from stable_baselines3.common import vec_env as vec_envs
+from stable_baselines3.common.env_util import make_atari_env, make_vec_env
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import nn
+
+from rllte.agent.encoders import MiniGridCNN
+from rllte.agent.ppo import PPOConfig
+from rllte.agent.sac import SACConfig
+
+
+class ViewEncoder(BaseFeaturesExtractor):
+    """The layers of our ``MiniGridCNN``; views come as ``(batch, 3, 7, 7)`` float32."""
+
+    def __init__(self, observation_space: gym.spaces.Box, features_dim: int) -> None:
+        super().__init__(observation_space, features_dim)
+        channels, *sides = observation_space.shape
+        layers = MiniGridCNN((*sides, channels), features_dim).layers
+        self.layers = layers.to(memory_format=torch.contiguous_format)
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        return self.layers(observations)
+
+
+class ControlEnv(gym.Env[np.ndarray, np.ndarray]):
+    """A task of dm_control, its observations one after the other in one array.
+
+    Args:
+        env_id: ``domain_task``, such as ``"cheetah_run"``.
+    """
+
+    def __init__(self, env_id: str) -> None:
+        from dm_control import suite
+
+        self.env = suite.load(*env_id.split("_", 1))
+        obs_dim = sum(int(np.prod(spec.shape)) for spec in self.env.observation_spec().values())
+        actions = self.env.action_spec()
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (obs_dim,), np.float32)
+        self.action_space = gym.spaces.Box(
+            actions.minimum.astype(np.float32), actions.maximum.astype(np.float32), dtype=np.float32
+        )
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        if seed is not None:
+            self.env.task.random.seed(seed)
+        return self._flat(self.env.reset()), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        step = self.env.step(action)
+        terminated = step.last() and step.discount == 0.0
+        return self._flat(step), float(step.reward), terminated, step.last() and not terminated, {}
+
+    def _flat(self, step: Any) -> np.ndarray:
+        return np.concatenate([np.ravel(part) for part in step.observation.values()], dtype=np.float32)
+
+
+def ppo(env: vec_envs.VecEnv, settings: PPOConfig, **options: Any) -> stable_baselines3.PPO:
+    """Return PPO on images; advantages are normalised per minibatch or not at all."""
+    same = (
+        "learning_rate", "batch_size", "n_epochs", "gamma", "gae_lambda", "clip_range", "clip_range_vf",
+        "ent_coef", "vf_coef", "max_grad_norm",
+    )  # fmt: skip
+    return stable_baselines3.PPO(
+        "CnnPolicy",
+        env,
+        n_steps=settings.num_steps,
+        normalize_advantage=settings.normalize_advantage != "none",
+        seed=0,
+        device="cpu",
+        **{name: getattr(settings, name) for name in same},
+        **options,
+    )
+
+
+def atari(env_id: str, settings: PPOConfig, vec_env: str) -> stable_baselines3.PPO:
+    """Return PPO on a game: frame skip 4, 84 × 84 grey, a stack of 4, one life, clipped rewards."""
+    game = f"ale_py:{env_id.removesuffix('-v5')}NoFrameskip-v4"  # AtariWrapper skips the frames
+    env = make_atari_env(game, settings.num_envs, seed=0, vec_env_cls=getattr(vec_envs, vec_env))
+    optimizer = {"eps": settings.adam_eps}
+    policy = {"features_extractor_kwargs": {"features_dim": settings.feature_dim}}
+    return ppo(
+        vec_envs.VecFrameStack(env, 4), settings, policy_kwargs={**policy, "optimizer_kwargs": optimizer}
+    )
+
+
+def minigrid(env_id: str, settings: PPOConfig, vec_env: str) -> stable_baselines3.PPO:
+    """Return PPO with the network of ours on a grid world, which sees the agent's view alone."""
+    from minigrid.wrappers import ImgObsWrapper
+
+    env = make_vec_env(
+        f"minigrid:MiniGrid-{env_id}",
+        settings.num_envs,
+        seed=0,
+        wrapper_class=ImgObsWrapper,
+        vec_env_cls=getattr(vec_envs, vec_env),
+    )
+    policy = {
+        "features_extractor_class": ViewEncoder,
+        "features_extractor_kwargs": {"features_dim": settings.feature_dim},
+        "normalize_images": False,
+        "net_arch": {"pi": [settings.hidden_dim], "vf": [settings.hidden_dim]},
+        "activation_fn": nn.Tanh,
+        "optimizer_kwargs": {"eps": settings.adam_eps},
+    }
+    return ppo(env, settings, policy_kwargs=policy)
+
+
+def dmc(env_id: str, settings: SACConfig, vec_env: str) -> stable_baselines3.SAC:
+    """Return SAC on the state of a control task, with a gradient step for each env step."""
+    env = make_vec_env(
+        ControlEnv,
+        settings.num_envs,
+        seed=0,
+        env_kwargs={"env_id": env_id},
+        vec_env_cls=getattr(vec_envs, vec_env),
+    )
+    same = (
+        "learning_rate", "buffer_size", "learning_starts", "batch_size", "tau", "gamma",
+        "target_update_interval",
+    )  # fmt: skip
+    return stable_baselines3.SAC(
+        "MlpPolicy",
+        env,
+        train_freq=1,
+        gradient_steps=-1,  # as many as env steps
+        ent_coef=f"auto_{settings.initial_temperature}",
+        policy_kwargs={"net_arch": [settings.hidden_dim] * 2, "optimizer_kwargs": {"eps": settings.adam_eps}},
+        seed=0,
+        device="cpu",
+        **{name: getattr(settings, name) for name in same},
+    )
+
+
+MODELS = {"atari": atari, "dmc": dmc, "minigrid": minigrid}
