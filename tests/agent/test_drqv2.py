@@ -75,7 +75,10 @@ def test_the_oldest_steps_make_room_and_broken_stacks_are_not_drawn():
     replay = make_replay(capacity=8)
     add_episode(replay, first=10, length=12, ends=False)
     # slots hold 14 to 21: 14 and 15 have lost the frames before them, 19 to 21 wait for what follows
-    assert sorted(all_transitions(replay)) == [16, 17, 18]
+    found = all_transitions(replay)
+    assert sorted(found) == [16, 17, 18]
+    # the frame after the one of 17 is in the first slot
+    assert found[17] == ([15, 16, 17], 17 + 18 / 2 + 19 / 4, 1 / 8, [18, 19, 20])
 
 
 def test_environments_that_begin_anew_cut_an_episode():

@@ -44,6 +44,13 @@ def test_a2c_loss_is_minus_log_probability_times_advantage_plus_squared_error_mi
     assert got.item() == pytest.approx(-LOG_HALF * 2.0 + 0.5 * 9.0 - 0.1 * math.log(2))
 
 
+def test_a2c_loss_is_a_mean_over_the_batch():
+    two = Batch(*(torch.cat(parts) for parts in zip(sample(2.0, 4.0), sample(4.0, 2.0), strict=True)))
+    config = OnPolicyConfig(**{**ON_POLICY, "vf_coef": 0.5, "ent_coef": 0.1})
+    got = a2c_loss((torch.zeros(2, 2), torch.tensor([1.0, 1.0])), two, config)
+    assert got.item() == pytest.approx(-LOG_HALF * 3.0 + 0.5 * (9.0 + 1.0) / 2 - 0.1 * math.log(2))
+
+
 def test_a2c_gradient_raises_the_probability_of_a_good_action():
     logits = EVEN.clone().requires_grad_()
     a2c_loss((logits, torch.zeros(1)), sample(advantage=1.0), OnPolicyConfig(**ON_POLICY)).backward()
@@ -61,6 +68,11 @@ def test_daac_loss_adds_the_squared_error_of_the_predicted_advantage():
     assert got.item() == pytest.approx(-1.2 * 2.0 + 0.1 * 9.0)
 
 
+def test_entropy_lowers_the_loss_of_daac():
+    got = daac_policy_loss((EVEN, torch.tensor([0.0])), sample(), daac_config(ent_coef=0.1))
+    assert got.item() == pytest.approx(-0.1 * math.log(2))
+
+
 def test_auxiliary_loss_is_a_divergence_from_the_old_policy_plus_two_half_squared_errors():
     # KL((¾, ¼) ‖ (½, ½)) = ¾ log 1.5 + ¼ log 0.5
     old_logits = torch.log(torch.tensor([[0.75, 0.25]]))
@@ -68,6 +80,14 @@ def test_auxiliary_loss_is_a_divergence_from_the_old_policy_plus_two_half_square
     got = auxiliary_loss(output, old_logits, torch.tensor([2.0]), beta_clone=3.0)
     divergence = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
     assert got.item() == pytest.approx(3.0 * divergence + 0.5 * 1.0 + 0.5 * 4.0)
+
+
+def test_auxiliary_loss_is_a_mean_over_the_batch():
+    old_logits = torch.log(torch.tensor([[0.75, 0.25], [0.5, 0.5]]))
+    output = (torch.zeros(2, 2), torch.tensor([1.0, 2.0]), torch.tensor([4.0, 2.0]))
+    got = auxiliary_loss(output, old_logits, torch.tensor([2.0, 2.0]), beta_clone=1.0)
+    divergence = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+    assert got.item() == pytest.approx(divergence / 2 + 0.5 * 1.0 / 2 + 0.5 * 4.0 / 2)
 
 
 IMPALA = IMPALAConfig(
@@ -105,3 +125,24 @@ def test_impala_gradients_flow_through_probabilities_and_values_alone():
     # -∇ log π(0) = (-½, ½) times an advantage of 1; -(target - V) = -1, and none to the last value
     assert logits.grad[:, 0].tolist() == [[-0.5, 0.5], [0.0, 0.0]]
     assert values.grad[:, 0].tolist() == [-1.0, 0.0]
+
+
+def test_impala_sums_over_steps_and_environments():
+    # ρ = 1, V = 0 everywhere and no future: each of six advantages and targets is its reward, 2
+    unrolls = Unrolls(
+        obs=torch.zeros(3, 3, 1),
+        actions=torch.zeros(2, 3, dtype=torch.int64),
+        logits=torch.zeros(2, 3, 2),
+        rewards=torch.full((2, 3), 2.0),
+        discounts=torch.zeros(2, 3),
+    )
+    config = dataclasses.replace(IMPALA, vf_coef=0.5, ent_coef=0.1)
+    got = impala_loss((torch.zeros(3, 3, 2), torch.zeros(3, 3)), unrolls, config).item()
+    assert got == pytest.approx(6 * (-LOG_HALF * 2.0 + 0.5 * 0.5 * 4.0 - 0.1 * math.log(2)), rel=1e-5)
+
+
+def test_impala_takes_the_probabilities_of_the_steps_acted_on():
+    # the last logits are those of an observation that was not acted on
+    logits = torch.tensor([[[0.0, 0.0]], [[9.0, -9.0]]])
+    got = impala_loss((logits, torch.tensor([[2.0], [4.0]])), one_step(EVEN), IMPALA).item()
+    assert got == pytest.approx(-LOG_HALF)

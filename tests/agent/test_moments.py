@@ -33,12 +33,26 @@ def test_sums_begin_anew_after_an_episode():
     assert over._sums.tolist() == [1.0]
 
 
+def test_sums_of_all_environments_begin_anew_when_told():
+    scaler = RewardScaler(2)
+    scaler.scale_(torch.ones(1, 2), torch.zeros(1, 2, dtype=torch.bool))
+    scaler.begin()
+    assert scaler._sums.tolist() == [0.0, 0.0]
+    assert scaler.moments.count == pytest.approx(2.0001), "what was seen stays"
+
+
+def test_sums_begin_anew_in_the_environments_whose_episode_ended():
+    scaler = RewardScaler(2)
+    scaler.scale_(torch.ones(2, 2), torch.tensor([[True, False], [False, False]]))
+    assert scaler._sums.tolist() == pytest.approx([1.0, 1.99])
+
+
 def test_scaled_rewards_are_clipped_at_ten():
     scaler = RewardScaler(1)
     scaler.scale_(torch.zeros(10_000, 1), torch.ones(10_000, 1, dtype=torch.bool))
-    rewards = torch.tensor([[5.0]])
-    scaler.scale_(rewards, torch.tensor([[False]]))
-    assert rewards.item() == 10.0
+    rewards = torch.tensor([[5.0], [-5.0]])
+    scaler.scale_(rewards, torch.tensor([[True], [True]]))
+    assert rewards.tolist() == [[10.0], [-10.0]]
 
 
 def test_a_scaler_goes_on_from_its_state():

@@ -1,8 +1,9 @@
 """Decoupled advantage actor-critic: a policy that also predicts advantages, and a value function apart.
 
 Paper: Raileanu and Fergus, 2021, https://arxiv.org/abs/2102.10330. Reference code: rraileanu/idaac. It
-differs from the reference in two things: the value loss is weighted by ``vf_coef``, which matters to the
-clipping of gradients alone; and an episode that was truncated is bootstrapped from its own last observation.
+differs from the reference in three things: the value loss is weighted by ``vf_coef``, which with Adam
+matters to little but the clipping of gradients; the encoder's linear layer begins uniform, not orthogonal;
+and an episode that was truncated is bootstrapped from its own last observation.
 """
 
 from dataclasses import dataclass

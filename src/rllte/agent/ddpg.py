@@ -3,7 +3,7 @@
 Paper: Lillicrap et al., 2016, https://arxiv.org/abs/1509.02971. Reference code: the learner of
 facebookresearch/drqv2, on states in place of images. As there, the target is the smaller of two critics
 (Fujimoto et al., 2018) and the actor has no target network; it differs from the reference in its constant
-exploration noise, one-step returns, and no noise on the target's actions.
+exploration noise, one-step returns, and no noise on actions in the losses, the target's or the actor's.
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,9 @@
 """DrQ-v2: deterministic policy gradient from images that are shifted at random.
 
 Paper: Yarats et al., 2022, https://arxiv.org/abs/2107.09645. Reference code: facebookresearch/drqv2. It
-differs from the reference in two things: images are shifted by whole pixels without interpolation, which is
-the same up to rounding; and an episode's last transitions sum fewer than ``n_steps`` rewards, where the
-reference leaves them out.
+differs from the reference in three things: images are shifted by whole pixels without interpolation, which
+is the same up to rounding; an episode's last transitions sum fewer than ``n_steps`` rewards, where the
+reference leaves them out; and steps of the running episode are drawn too.
 """
 
 from dataclasses import dataclass

@@ -101,7 +101,9 @@ class Residual(nn.Module):
 
 
 class ImpalaCNN(Encoder):
-    """The residual encoder of Espeholt et al., 2018, with the initialisation of auto-drac.
+    """The residual encoder of Espeholt et al., 2018, with the initialisation of train-procgen.
+
+    The linear layer of auto-drac and idaac is orthogonal; their convolutions are as here.
 
     ``(batch, channels, 64, 64)`` uint8 → ``(batch, feature_dim)`` float32.
     """

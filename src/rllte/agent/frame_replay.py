@@ -3,6 +3,7 @@
 import torch
 
 from rllte.agent.replay import Transitions
+from rllte.errors import HubError
 
 _COLOURS = 3
 
@@ -71,12 +72,25 @@ class FrameReplay:
         Returns:
             obs and next_obs ``(batch, 3 * frame_stack, height, width)`` uint8; rewards are the sums of
             ``n_steps`` discounted rewards, and discounts what the value of next_obs counts.
+
+        Raises:
+            HubError: There is no such transition.
         """
         start = torch.empty(0, dtype=torch.int64, device=self._device)
         while len(start) < batch_size:
             drawn = torch.randint(self.size, (batch_size,), generator=generator, device=self._device)
-            start = torch.cat([start, drawn[self._is_whole(drawn)]])
+            whole = drawn[self._is_whole(drawn)]
+            if not len(whole):
+                self._check_any()
+            start = torch.cat([start, whole])
         return self._transitions(start[:batch_size])
+
+    def _check_any(self) -> None:
+        if not self._is_whole(torch.arange(self.size, device=self._device)).any():
+            raise HubError(
+                f"None of the replay's {self.size} steps has the frames before and after it "
+                f"(n_steps is {self._n_steps}). Raise learning_starts or buffer_size."
+            )
 
     def _is_whole(self, start: torch.Tensor) -> torch.Tensor:
         """Return which slots begin a transition: no end, old frames still there, later ones there already."""

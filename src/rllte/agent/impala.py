@@ -1,10 +1,11 @@
 """IMPALA: a learner that corrects for acting with older policies, by V-trace.
 
 Paper: Espeholt et al., 2018, https://arxiv.org/abs/1802.01561. Reference code: facebookresearch/torchbeast
-(monobeast, its network without LSTM). It differs from the reference in four things: envpool steps the games
+(monobeast, its network without LSTM). It differs from the reference in five things: envpool steps the games
 in the background while the learner takes its gradient steps on the unrolls before, in a fixed order, so
-that a seed decides the result; the last action and reward are no inputs; the learning rate is not annealed;
-and an episode that was truncated is bootstrapped from its own last observation.
+that a seed decides the result; the last action and reward are no inputs; weights begin orthogonal, as those
+of the other agents; the learning rate is not annealed; and an episode that was truncated is bootstrapped
+from its own last observation.
 """
 
 from collections.abc import Iterator

@@ -178,5 +178,9 @@ class OnPolicyAgent(Agent):
 
 
 def standardize(values: torch.Tensor) -> torch.Tensor:
-    """Return values with zero mean and unit standard deviation; the references add 1e-5 to it."""
+    """Return values with zero mean and unit standard deviation.
+
+    As pytorch-a2c-ppo-acktr-gail and idaac do, it adds 1e-5 to the deviation; train-procgen and
+    phasic-policy-gradient add 1e-8.
+    """
     return (values - values.mean()) / (values.std() + 1e-5)

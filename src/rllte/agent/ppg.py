@@ -1,9 +1,10 @@
 """Phasic policy gradient: phases of PPO with two networks, and phases that distil values into the policy's.
 
 Paper: Cobbe et al., 2020, https://arxiv.org/abs/2009.04416. Reference code: openai/phasic-policy-gradient,
-its "dual" architecture. It differs from the reference in three things: heads are initialised as in the
-other agents; gradients of the policy phase are clipped; and the auxiliary phase draws single samples, not
-pieces of 256 steps.
+its "dual" architecture. It differs from the reference in five things: networks are initialised as in
+the other agents; gradients of the policy phase are clipped; both phases draw single samples, not pieces of
+256 steps; the scale of a reward takes in the steps up to it, not the whole rollout; and an episode that was
+truncated is bootstrapped from its own last observation.
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from rllte.agent.losses import clipped_policy_loss, log_probs_and_entropy
 from rllte.agent.networks import DiscretePolicy, ValueFunction, head, make_encoder
 from rllte.agent.onpolicy import OnPolicyAgent, OnPolicyConfig
 from rllte.agent.rollout import Batch, take_rows
+from rllte.errors import HubError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +81,11 @@ class PPG(OnPolicyAgent):
         )
         self.modules = {"network": self.network}
         self._prepare()
+        if config.aux_batch_size > self.steps_per_update:
+            raise HubError(
+                f"aux_batch_size is {config.aux_batch_size}; write num_steps × num_envs "
+                f"({config.num_steps} × {config.num_envs}) or less."
+            )
         self.optimizers["auxiliary"] = torch.optim.Adam(
             self.network.parameters(), config.aux_learning_rate, eps=config.adam_eps, fused=True
         )
