@@ -54,7 +54,8 @@ def read_parquet(data: bytes, schema: pa.Schema, name: str) -> pa.Table:
         HubError: It is no Parquet file, or has other columns.
     """
     try:
-        table = pa.parquet.read_table(pa.BufferReader(data))
+        # without threads: these files are small, and a process that ended at once aborted now and then
+        table = pa.parquet.read_table(pa.BufferReader(data), use_threads=False, pre_buffer=False)
     except pa.ArrowException as error:
         raise HubError(f"{name} is not a readable Parquet file: {error}") from None
     if not table.schema.equals(schema, check_metadata=False):
