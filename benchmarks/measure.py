@@ -23,6 +23,7 @@ from rllte.hub.benchmark import BENCHMARK_CLASSES
 from rllte.names import Cell
 from rllte.pipeline.spec import read_spec
 from rllte.seeding import env_seeds
+from rllte.torch_setup import keep_freed_memory
 
 ROOT = Path(__file__).parents[1]
 WARM_UP = 100  # env steps with learning before an off-policy agent is timed
@@ -67,6 +68,7 @@ def measure_ours(case: Case, seconds: float) -> Result:
         case.env_id, case.agent, scale="published", num_threads=torch.get_num_threads()
     )
     num_envs = agent.config.num_envs
+    keep_freed_memory()
     envs = agent.make_envs(num_envs, env_seeds(agent.seed, "train", 0, num_envs), True)
     obs, _ = envs.reset()
     agent.start_segment()

@@ -11,19 +11,21 @@ from stable_baselines3.common.env_util import make_atari_env, make_vec_env
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
-from rllte.agent.encoders import MiniGridCNN
 from rllte.agent.ppo import PPOConfig
 from rllte.agent.sac import SACConfig
 
 
 class ViewEncoder(BaseFeaturesExtractor):
-    """The layers of our ``MiniGridCNN``; views come as ``(batch, 3, 7, 7)`` float32."""
+    """The layers of our ``MiniGridCNN`` as convolutions; views come as ``(batch, 3, 7, 7)`` float32."""
 
     def __init__(self, observation_space: gym.spaces.Box, features_dim: int) -> None:
         super().__init__(observation_space, features_dim)
-        channels, *sides = observation_space.shape
-        layers = MiniGridCNN((*sides, channels), features_dim).layers
-        self.layers = layers.to(memory_format=torch.contiguous_format)
+        self.layers = nn.Sequential(
+            nn.Conv2d(observation_space.shape[0], 16, 2), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(16, 32, 2), nn.ReLU(),
+            nn.Conv2d(32, 64, 2), nn.ReLU(),
+            nn.Flatten(), nn.Linear(64, features_dim), nn.ReLU(),
+        )  # fmt: skip
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         return self.layers(observations)

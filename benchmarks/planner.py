@@ -16,8 +16,8 @@ from rllte.pipeline.plan import Plan, read_stages
 ROOT = Path(__file__).parents[1]
 
 
-def make_repository(root: Path, num_runs: int) -> None:
-    """Write a repository whose runs have small files of random content, all recorded by DVC."""
+def make_recipes(root: Path, num_runs: int) -> None:
+    """Write a repository in which so many runs are listed and none is trained."""
     for name in ("dvc.yaml", ".dvcignore", ".gitignore", "README.md"):
         shutil.copy(ROOT / name, root / name)
     shutil.copytree(ROOT / "references", root / "references")
@@ -35,16 +35,21 @@ def make_repository(root: Path, num_runs: int) -> None:
         }
         with path.open("w") as file:
             yaml.dump(params, file)
-    for stage in read_stages(root, "atari/ppo"):
-        for out in stage.outs:
-            (root / out).parent.mkdir(parents=True, exist_ok=True)
-            (root / out).write_text(f"{stage.name} {out}")
     for command in (
         ["git", "init", "-q"],
         ["dvc", "init", "-q"],
         ["dvc", "config", "core.analytics", "false"],
     ):
         subprocess.run(command, cwd=root, check=True)
+
+
+def make_repository(root: Path, num_runs: int) -> None:
+    """Write a repository whose runs have small files of random content, all recorded by DVC."""
+    make_recipes(root, num_runs)
+    for stage in read_stages(root, "atari/ppo"):
+        for out in stage.outs:
+            (root / out).parent.mkdir(parents=True, exist_ok=True)
+            (root / out).write_text(f"{stage.name} {out}")
     subprocess.run(["dvc", "commit", "-q", "-f", "pipelines/atari/ppo/dvc.yaml"], cwd=root, check=True)
 
 

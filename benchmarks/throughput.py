@@ -104,7 +104,10 @@ def measure(name: str, who: str, options: Sequence[str]) -> Result:
 def contenders(case: Case) -> list[str]:
     missing = [name for name in case.peer_modules if importlib.util.find_spec(name) is None]
     if missing:
-        print(f"{case.env_id}: no peer, for {', '.join(missing)} cannot be imported", file=sys.stderr)
+        print(
+            f"{case.env_id}: no peer, for {', '.join(missing)} cannot be imported (make bench installs all)",
+            file=sys.stderr,
+        )
     return ["ours", *(() if missing else case.peers)]
 
 

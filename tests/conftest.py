@@ -60,6 +60,7 @@ def make_repository(root):
         "pipelines",
         "references",
         "dvc.yaml",
+        "params.yaml",
         ".dvcignore",
         ".gitignore",
         ".dvc/config",
@@ -85,6 +86,7 @@ def make_repository(root):
             f"{CELL.env_id}/seed-{run.seed}": {"env_id": CELL.env_id, "seed": run.seed} for run in RUNS
         }
 
+    edit_yaml(root / "params.yaml", lambda params: params.update({"tables": ["minigrid/ppo"]}))
     edit_yaml(root / "pipelines/minigrid/params.yaml", shorten)
     edit_yaml(root / "pipelines/minigrid/ppo/params.yaml", publish)
     edit_yaml(root / "pipelines/dmc/sac/params.yaml", lambda params: params.update({"envs": {}, "runs": {}}))
@@ -92,25 +94,38 @@ def make_repository(root):
     return root
 
 
-@pytest.fixture(scope="session")
-def published_hub(tmp_path_factory):
-    """A hub with one cell of two runs, trained, recorded by DVC, pushed and committed. Not to be changed."""
-    from rllte.pipeline.catalogue import build_catalogue
+def make_runs(root):
+    """Train, evaluate and export the runs of a repository, and collect their cell, without DVC."""
     from rllte.pipeline.collect import collect
     from rllte.pipeline.evaluate import evaluate
     from rllte.pipeline.export import export
     from rllte.pipeline.train import train
 
-    root = make_repository(tmp_path_factory.mktemp("hub") / "hub")
     for run in RUNS:
         train(root, run)
         evaluate(root, run)
         export(root, run)
     collect(root, CELL)
+
+
+def record(root):
+    """Pack and list what was collected, record it with DVC, and push it."""
+    from rllte.pipeline.catalogue import build_catalogue
+    from rllte.pipeline.collect import pack_tables
+
+    pack_tables(root, "minigrid/ppo")
     run_program("dvc", "commit", "-q", "-f", "pipelines/minigrid/ppo/dvc.yaml", cwd=root)
     build_catalogue(root)
-    run_program("dvc", "commit", "-q", "-f", "catalogue", cwd=root)
+    run_program("dvc", "commit", "-q", "-f", "dvc.yaml", cwd=root)
     run_program("dvc", "push", "-q", cwd=root)
+
+
+@pytest.fixture(scope="session")
+def published_hub(tmp_path_factory):
+    """A hub with one cell of two runs, trained, recorded by DVC, pushed and committed. Not to be changed."""
+    root = make_repository(tmp_path_factory.mktemp("hub") / "hub")
+    make_runs(root)
+    record(root)
     git(root, "add", "-A")
     git(root, "commit", "-qm", "publish")
     return root

@@ -1,6 +1,7 @@
 """The house: imports point downwards only, heavy libraries come late, files stay short."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,21 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src/rllte").rglob("*.py"))
-GROUND = {"errors", "names", "files", "registry", "seeding", "tables", "torch_setup", "torchscript", "common"}
+GROUND = {
+    "environment",
+    "errors",
+    "names",
+    "files",
+    "registry",
+    "seeding",
+    "tables",
+    "torch_setup",
+    "torchscript",
+    "common",
+}
 MAY_IMPORT = {
-    "cli": {"pipeline", "agent", "env", "hub"} | GROUND,
+    "cli": {"cli_store", "pipeline", "agent", "env", "hub"} | GROUND,
+    "cli_store": {"pipeline", "agent", "env", "hub"} | GROUND,
     "pipeline": {"pipeline", "agent", "env", "hub"} | GROUND,
     "agent": {"agent"} | GROUND,
     "env": {"env"} | GROUND,
@@ -74,3 +87,8 @@ def test_arrays_need_neither_torch_nor_a_simulator(hub):
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert result.stdout.strip() == "(2, 4)", result.stderr
+
+
+def test_one_file_imports_ray():
+    users = [path.name for path in SOURCES if re.search(r"^\s*(import|from) ray\b", path.read_text(), re.M)]
+    assert users == ["runner.py"]

@@ -15,7 +15,8 @@ from rllte.files import md5, sha256
 from rllte.hub.catalogue import read_catalogue
 from rllte.names import BENCHMARKS, Cell, Run
 from rllte.pipeline.catalogue import TABLE_BEGIN, TABLE_END, support_table
-from rllte.pipeline.spec import read_runs, read_spec, read_support
+from rllte.pipeline.params import read_runs, read_support
+from rllte.pipeline.spec import read_spec
 from rllte.registry import load
 
 ROOT = Path(__file__).parents[1]
@@ -104,13 +105,19 @@ def test_the_readme_has_the_support_table_of_the_catalogue():
 
 def test_what_is_locked_is_what_the_catalogue_lists():
     locked = {}
-    for path in (path for path in PIPELINES if (path / "dvc.lock").exists()):
+    for path in (path for path in (ROOT, *PIPELINES) if (path / "dvc.lock").exists()):
         for stage in YAML(typ="safe").load((path / "dvc.lock").read_text())["stages"].values():
             locked |= {out["path"]: out["md5"] for out in stage.get("outs", ())}
     listed = {path: row["md5"] for path, row in CATALOGUE.artifacts.items()}
     assert listed == {
         path: digest for path, digest in locked.items() if path.startswith(("data/", "models/"))
     }
+
+
+def test_every_agent_with_published_cells_has_a_file_of_all_its_tables():
+    published = {f"{row['benchmark']}/{row['agent']}" for row in CATALOGUE.rows("published")}
+    assert set(YAML(typ="safe").load((ROOT / "params.yaml").read_text())["tables"]) == published
+    assert {row.cell_name for row in CATALOGUE.all_artifacts() if row.kind == "tables"} == published
 
 
 def test_links_of_the_documents_lead_somewhere():

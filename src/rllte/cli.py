@@ -4,12 +4,16 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from rllte.cli_store import COMMANDS, as_json, current_source
 from rllte.errors import HubError
 from rllte.names import Cell, Run, cell_parts
+
+if TYPE_CHECKING:
+    from rllte.hub.source import Source
 
 
 class _Group(click.Group):
@@ -24,14 +28,16 @@ class _Group(click.Group):
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="rllte-hub")
-def main() -> None:
+@click.option("--repo", help="A checkout or a git URL to load from; default: RLLTE_HUB_REPO, else this one.")
+@click.option("--rev", help="A tag, branch or commit of it; default: RLLTE_HUB_REV.")
+@click.option("--remote", help="The DVC remote to download from; default: RLLTE_HUB_REMOTE.")
+@click.pass_context
+def main(context: click.Context, repo: str | None, rev: str | None, remote: str | None) -> None:
     """Trained agents, learning curves and scores of reinforcement learning, versioned as data.
 
     CELL is benchmark/agent/env_id, such as minigrid/ppo/Empty-6x6-v0; RUN adds /seed-0.
     """
-
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    context.obj = {"repo": repo, "rev": rev, "remote": remote}
 
 
 @main.command(name="list")
@@ -44,11 +50,8 @@ def list_cells(
     benchmark: str | None, agent: str | None, env_id: str | None, planned: bool, as_json: bool
 ) -> None:
     """List the published cells: scale, budget, seeds, mean score with its 95 % interval."""
-    from rllte.hub.catalogue import read_catalogue
-    from rllte.hub.store import default_repo
-
     status = "planned" if planned else "published"
-    rows = read_catalogue(default_repo()).rows(status, benchmark, agent, env_id)
+    rows = current_source().catalogue.rows(status, benchmark, agent, env_id)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
@@ -72,12 +75,12 @@ def show(cell: str, as_json: bool) -> None:
     """Show a CELL: budget, seeds, scores, settings, and what regenerates it."""
     from ruamel.yaml import YAML
 
-    catalogue, owner = _catalogue_and_cell(cell)
-    names = (owner.benchmark, owner.agent, owner.env_id)
+    source, owner = _source_and_cell(cell)
+    catalogue, names = source.catalogue, (owner.benchmark, owner.agent, owner.env_id)
     artifacts = [
         row
         for row in catalogue.artifacts.values()
-        if (row["benchmark"], row["agent"], row["env_id"]) == names
+        if (row["benchmark"], row["agent"], row.get("env_id")) == names
     ]
     facts: dict[str, Any] = {
         **catalogue.cells[str(owner)],
@@ -121,24 +124,6 @@ def status(as_json: bool) -> None:
         click.echo(f"About {found['hours_left']:.1f} hours of training left, one run after the other.")
 
 
-@main.command()
-@click.argument("cells", nargs=-1, required=True, metavar="CELL...")
-def pull(cells: tuple[str, ...]) -> None:
-    """Fetch the curves, scores and models of each CELL into the cache."""
-    from tqdm import tqdm
-
-    from rllte.hub.store import default_repo, fetch
-
-    for cell in cells:
-        catalogue, owner = _catalogue_and_cell(cell)
-        wanted = [catalogue.artifact(owner, kind) for kind in ("curves", "scores")]
-        seeds = catalogue.cells[str(owner)]["seeds"]
-        wanted += [catalogue.artifact(Run(owner, seed), "model") for seed in seeds]
-        for artifact in tqdm(wanted, desc=str(owner), unit="file", disable=None):
-            fetch(default_repo(), artifact)
-        click.echo(f"{owner}: {len(wanted)} files, {sum(a.size for a in wanted) / 1e6:.2f} MB", err=True)
-
-
 def _table_command(kind: str, help_text: str) -> None:
     @main.command(name=kind, help=help_text)
     @click.argument("cell")
@@ -148,10 +133,10 @@ def _table_command(kind: str, help_text: str) -> None:
     )
     def command(cell: str, form: str, output: Any) -> None:
         from rllte import tables
-        from rllte.hub.store import default_repo, fetch
+        from rllte.hub.store import fetch
 
-        catalogue, owner = _catalogue_and_cell(cell)
-        data = fetch(default_repo(), catalogue.artifact(owner, kind))
+        source, owner = _source_and_cell(cell)
+        data = fetch(source, source.catalogue.artifact(owner, kind))
         schema = {"curves": tables.CURVES, "scores": tables.SCORES}[kind]
         output.write(tables.convert(tables.read_parquet(data, schema, cell), form))
 
@@ -172,8 +157,9 @@ def plot(cells: tuple[str, ...], output: Path) -> None:
 
     curves = {}
     for cell in cells:
-        _, owner = _catalogue_and_cell(cell)
-        curves[str(owner)] = BENCHMARK_CLASSES[owner.benchmark]().load_curves(owner.env_id, owner.agent)
+        _, owner = _source_and_cell(cell)
+        hub = BENCHMARK_CLASSES[owner.benchmark](**_options())
+        curves[str(owner)] = hub.load_curves(owner.env_id, owner.agent)
     plot_curves(curves, output)
     click.echo(output)
 
@@ -187,30 +173,30 @@ def play(run: str, num_episodes: int) -> None:
     from rllte.hub.benchmark import BENCHMARK_CLASSES
 
     parsed = Run.parse(run)
-    catalogue, cell = _catalogue_and_cell(str(parsed.cell))
-    hub = BENCHMARK_CLASSES[cell.benchmark]()
+    source, cell = _source_and_cell(str(parsed.cell))
+    hub = BENCHMARK_CLASSES[cell.benchmark](**_options())
     model = hub.load_models(cell.env_id, cell.agent, parsed.seed)
-    spec = registry.load("rllte.pipeline.spec:read_spec", "Playing needs")(hub.repo, parsed.cell)
+    spec = registry.load("rllte.pipeline.spec:read_spec", "Playing needs")(source.root, cell)
     play_model = registry.load("rllte.pipeline.evaluate:play", "Playing needs")
     episodes = play_model(spec, model, parsed.seed, num_episodes, index=1)
     for episode_return, length in zip(episodes.returns, episodes.lengths, strict=True):
         click.echo(f"return {episode_return:.4g}, {length} steps")
-    row = catalogue.artifacts[parsed.path("scores")]
+    row = source.catalogue.artifacts[Run(cell, parsed.seed).path("scores")]
     low, high = row["interval"]
     click.echo(
         f"mean of {num_episodes} new episodes: {episodes.returns.mean():.4g}; published mean of "
-        f"{catalogue.cells[str(parsed.cell)]['num_episodes']}: {row['mean']:.4g} "
+        f"{source.catalogue.cells[str(cell)]['num_episodes']}: {row['mean']:.4g} "
         f"(95 % interval {low:.4g} – {high:.4g})"
     )
 
 
-def _catalogue_and_cell(text: str) -> tuple[Any, Cell]:
-    from rllte.hub.catalogue import read_catalogue
-    from rllte.hub.store import default_repo
+def _options() -> dict[str, str | None]:
+    return dict(click.get_current_context().obj)
 
-    parts = cell_parts(text)
-    catalogue = read_catalogue(default_repo())
-    return catalogue, catalogue.cell(*parts)
+
+def _source_and_cell(text: str) -> tuple["Source", Cell]:
+    source = current_source()
+    return source, source.catalogue.cell(*cell_parts(text))
 
 
 def _stage(name: str, parse: Callable[[str], Cell | Run], metavar: str, help_text: str) -> None:
@@ -223,10 +209,52 @@ def _stage(name: str, parse: Callable[[str], Cell | Run], metavar: str, help_tex
         click.echo(function(Path.cwd(), parse(target)), err=True)
 
 
+for _command in COMMANDS:
+    main.add_command(_command)
+
 _stage("train", Run.parse, "RUN", "Train RUN; an interrupted training goes on where it stopped.")
 _stage("evaluate", Run.parse, "RUN", "Play the evaluation episodes of RUN.")
 _stage("export", Run.parse, "RUN", "Export the policy of RUN as TorchScript.")
 _stage("collect", Cell.parse, "CELL", "Collect the curves and scores of all seeds of CELL.")
+
+
+@main.command()
+@click.argument("pipeline", metavar="BENCHMARK/AGENT")
+def tables(pipeline: str) -> None:
+    """Pack the curves and scores of all cells of an agent into one file; a DVC stage calls this."""
+    from rllte import registry
+
+    function = registry.load("rllte.pipeline.collect:pack_tables", "The pipeline needs")
+    click.echo(function(Path.cwd(), pipeline), err=True)
+
+
+@main.command()
+@click.argument("targets", nargs=-1, metavar="[CELL|RUN]...")
+@click.option("--benchmark", help="Only this benchmark.")
+@click.option("--agent", help="Only this agent.")
+@click.option("--planned", is_flag=True, help="Also what is only planned, at the paper scale.")
+@click.option("--jobs", type=click.IntRange(1), help="Tasks at once; as many as there are cores by default.")
+@click.option("--threads", type=click.IntRange(1), help="Cores for each run; its num_threads by default.")
+@click.option("--address", help="A Ray cluster: auto, or ray://host:port; this machine by default.")
+@click.option("--shared", is_flag=True, help="All nodes of the cluster see this checkout.")
+@click.option("--remote", help="The DVC remote through which nodes share results otherwise.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done, and how long it takes.")
+def run(dry_run: bool, **options: Any) -> None:
+    """Train, evaluate, export and collect what is missing or stale: everything, or each CELL and RUN."""
+    from rllte import registry
+
+    batch = registry.load("rllte.pipeline.batch", "Running needs")
+    if dry_run:
+        click.echo(registry.load("rllte.pipeline.estimate:describe")(Path.cwd(), batch.Options(**options)))
+        return
+    summary = batch.run_batch(Path.cwd(), batch.Options(**options))
+    for name, error in summary.failed.items():
+        log = Path(f"scratch/logs/{name}.log")
+        click.echo(f"{name}: {error}{f' ({log})' if log.exists() else ''}", err=True)
+    click.echo(f"{len(summary.done)} tasks done, {len(summary.failed)} failed.", err=True)
+    if summary.interrupted:
+        click.echo("Stopped; the same command goes on from here.", err=True)
+    sys.exit(130 if summary.interrupted else 1 if summary.failed else 0)
 
 
 @main.command()

@@ -2,8 +2,15 @@
 
 import hashlib
 import os
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+
+if sys.platform != "win32":
+    import fcntl
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -30,3 +37,19 @@ def md5(data: bytes) -> str:
 def sha256(data: bytes) -> str:
     """Return the sha256 of some bytes in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[BinaryIO]:
+    """Open a file, to read and append, that no other process or thread has open by this function.
+
+    Whoever holds it may rename or delete it: others then wait for the next file of its name.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with path.open("a+b") as file:
+            if sys.platform != "win32":  # there, each process is for itself
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                yield file
+                return

@@ -37,6 +37,11 @@ def env_name(benchmark: str, env_id: str) -> str:
     return str(env_id).removeprefix("MiniGrid-") if benchmark == "minigrid" else str(env_id)
 
 
+def tables_path(benchmark: str, agent: str) -> str:
+    """Return the path of the file with the curves and scores of all cells of an agent."""
+    return f"data/tables/{benchmark}/{agent}.zip"
+
+
 def cell_parts(text: str) -> tuple[str, str, str]:
     """Split ``benchmark/agent/env_id``.
 

@@ -10,10 +10,11 @@ EXTRA_OF = {
     "safetensors": "train",
     "envpool": "train",
     "gymnasium": "train",
-    "tqdm": "train",
     "matplotlib": "plot",
     "scipy": "plot",
     "dvc_s3": "s3",
+    "ray": "ray",
+    "rich": "ray",
 }
 """The extra of rllte-hub that installs each optional package."""
 

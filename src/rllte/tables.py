@@ -4,7 +4,10 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
@@ -47,20 +50,33 @@ def to_parquet(table: pa.Table, metadata: Mapping[str, str] | None = None) -> by
     return buffer.getvalue()
 
 
-def read_parquet(data: bytes, schema: pa.Schema, name: str) -> pa.Table:
+def read_parquet(data: bytes, schema: pa.Schema, name: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a Parquet file that must have exactly these columns.
+
+    Args:
+        data: The file.
+        schema: Its columns.
+        name: What errors call it.
+        columns: Those to read; all by default.
 
     Raises:
         HubError: It is no Parquet file, or has other columns.
     """
     try:
         # without threads: these files are small, and a process that ended at once aborted now and then
-        table = pa.parquet.read_table(pa.BufferReader(data), use_threads=False, pre_buffer=False)
+        file = pa.parquet.ParquetFile(pa.BufferReader(data), pre_buffer=False)
+        found = file.schema_arrow
+        if not found.equals(schema, check_metadata=False):
+            raise HubError(f"{name} has columns {found.names}; expected {schema.names} and their types.")
+        return file.read(columns, use_threads=False)
     except pa.ArrowException as error:
         raise HubError(f"{name} is not a readable Parquet file: {error}") from None
-    if not table.schema.equals(schema, check_metadata=False):
-        raise HubError(f"{name} has columns {table.schema.names}; expected {schema.names} and their types.")
-    return table
+
+
+def column(values: "pa.Array | pa.ChunkedArray") -> npt.NDArray[Any]:
+    """Return numbers without nulls as an array; ``to_numpy`` would import pandas where it is installed."""
+    array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    return np.from_dlpack(array)
 
 
 def concat(tables: Sequence[pa.Table]) -> pa.Table:

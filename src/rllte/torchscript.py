@@ -1,5 +1,6 @@
 """Models as TorchScript archives: made and loaded here and nowhere else."""
 
+import copy
 import io
 import json
 import re
@@ -24,6 +25,9 @@ def dump(policy: nn.Module, metadata: Mapping[str, object]) -> bytes:
         policy: In eval mode; called with observations alone.
         metadata: Goes into the archive as ``metadata.json``.
     """
+    policy = copy.deepcopy(policy)
+    for parameter in policy.parameters():  # of a vector of weights an archive would hold the whole
+        parameter.data = parameter.data.clone()
     buffer = io.BytesIO()  # a file's name would become part of the bytes
     with _deprecation_silenced():
         text = json.dumps(metadata, indent=2, sort_keys=True)

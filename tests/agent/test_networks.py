@@ -1,13 +1,15 @@
 """What networks compute and how their weights begin."""
 
+import copy
 import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from rllte.agent.encoders import ENCODERS, ImpalaCNN, MiniGridCNN, NatureCNN, PixelCNN, Residual
-from rllte.agent.networks import ActorCritic, TwinCritic, head, two_layers
+from rllte.agent.networks import ActorCritic, TwinCritic, as_vector, head, two_layers
 
 
 def gains(module):
@@ -83,7 +85,7 @@ def test_a_residual_block_adds_to_its_input_and_leaves_it_alone():
 def test_pixels_are_scaled_and_codes_are_not(encoder, shape, seen):
     obs = torch.full(shape, 102, dtype=torch.uint8)
     inputs = []
-    first = next(layer for layer in encoder.modules() if isinstance(layer, nn.Conv2d))
+    first = next(layer for layer in encoder.modules() if isinstance(layer, nn.Conv2d | nn.Linear))
     first.register_forward_pre_hook(lambda _, args: inputs.append(args[0].clone()))
     features = encoder(obs)
     assert inputs[0].flatten()[0].item() == pytest.approx(seen)
@@ -99,13 +101,40 @@ def test_a_pixel_encoder_knows_how_many_features_it_has():
     assert PixelCNN((9, 84, 84), 32).feature_dim == 32 * 35 * 35
 
 
-def test_views_keep_rows_columns_and_codes_apart():
+def test_layers_of_patches_are_the_convolutions_of_the_reference():
     encoder = MiniGridCNN((7, 7, 3), 8)
-    inputs = []
-    encoder.layers[0].register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
-    obs = torch.arange(147, dtype=torch.uint8).reshape(1, 7, 7, 3)
-    encoder(obs)
-    assert inputs[0][0, 2, 3, 4] == obs[0, 3, 4, 2]
+    layers = (encoder.conv1, encoder.conv2, encoder.conv3)
+    for layer in layers:
+        layer.bias.data.uniform_(-1, 1)
+    kernels = [layer.weight.unflatten(1, (2, 2, -1)).permute(0, 3, 1, 2) for layer in layers]
+    obs = torch.arange(2 * 147, dtype=torch.uint8).reshape(2, 7, 7, 3) % 11
+    x = obs.permute(0, 3, 1, 2).float()
+    x = F.max_pool2d(F.relu(F.conv2d(x, kernels[0], encoder.conv1.bias)), 2)
+    for kernel, layer in zip(kernels[1:], layers[1:], strict=True):
+        x = F.relu(F.conv2d(x, kernel, layer.bias))
+    torch.testing.assert_close(encoder(obs), F.relu(encoder.linear(x.flatten(1))))
+
+
+def test_weights_in_one_vector_learn_as_they_would_alone():
+    torch.manual_seed(0)
+    alone = nn.Sequential(
+        nn.Conv2d(1, 3, 2).to(memory_format=torch.channels_last), nn.Flatten(), nn.Linear(3, 2)
+    )
+    together = copy.deepcopy(alone)
+    vector = as_vector(together)
+    assert vector.numel() == 16 * 4, "each of four tensors begins at a multiple of 64 bytes"
+    optimizers = [torch.optim.Adam(parameters) for parameters in (alone.parameters(), [vector])]
+    for _ in range(3):
+        for network, optimizer in zip((alone, together), optimizers, strict=True):
+            optimizer.zero_grad(set_to_none=False)
+            network(torch.ones(1, 1, 2, 2)).square().sum().backward()
+            optimizer.step()
+    for one, other in zip(alone.parameters(), together.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+        assert one.stride() == other.stride()
+    torch.testing.assert_close(
+        nn.utils.get_total_norm([vector.grad]), nn.utils.get_total_norm([p.grad for p in alone.parameters()])
+    )
 
 
 def test_two_critics_see_observation_and_action_and_differ():

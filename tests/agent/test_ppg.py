@@ -80,7 +80,7 @@ def test_the_auxiliary_phase_sees_every_sample_of_its_policy_phase_once_an_epoch
 
 def test_samples_of_the_auxiliary_phase_keep_their_returns_and_old_logits(agent, monkeypatch):
     constant(agent.network, 0.0)
-    agent.policy.actor[0].weight.data = torch.tensor([[0.0], [0.01]])
+    agent.policy.actor[0].weight.data.copy_(torch.tensor([[0.0], [0.01]]))
     old = agent.policy.actor[0].weight.data.clone()
     for opt in agent.optimizers.values():
         opt.param_groups[0]["lr"] = 0.0

@@ -156,7 +156,7 @@ def test_dvc_calls_the_published_hub_clean_and_pulls_single_artifacts(hub):
 
 def test_the_catalogue_lists_every_artifact_with_the_hashes_that_dvc_has(published_hub):
     catalogue = read_catalogue(published_hub)
-    assert len(catalogue.artifacts) == 2 + len(RUNS) * len(KINDS)
+    assert len(catalogue.artifacts) == 3 + len(RUNS) * len(KINDS)
     for run in RUNS:
         for kind, digest in hashes(published_hub, run=run).items():
             assert catalogue.artifact(run, kind).md5 == digest

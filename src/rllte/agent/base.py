@@ -20,7 +20,7 @@ from rllte.agent.settings import TrainSettings, check_counts, whole_number
 from rllte.errors import HubError
 from rllte.files import write_bytes
 from rllte.seeding import env_seeds
-from rllte.torch_setup import torch_device, torch_threads
+from rllte.torch_setup import keep_freed_memory, torch_device, torch_threads
 
 MakeEnvs = Callable[[int, Sequence[int], bool], Envs]
 """Makes environments from how many, a seed for each, and whether they are for training."""
@@ -114,6 +114,7 @@ class Agent(abc.ABC):
         log: str | Path | None = None,
         resume: str | Path | None = None,
         description: str | None = None,
+        watch: Callable[["Agent"], None] | None = None,
     ) -> pa.Table:
         """Train until this many env steps were made in all, rounded up to whole updates.
 
@@ -123,6 +124,7 @@ class Agent(abc.ABC):
             resume: A file that keeps the state at each resume point; if it exists, training goes on
                 from it, to the same bytes as without the interruption.
             description: What the progress bar says.
+            watch: Is called with the agent at each point of the curves and after each resume point.
 
         Returns:
             The learning curves so far, with the columns of ``docs/formats.md``.
@@ -139,21 +141,31 @@ class Agent(abc.ABC):
         if resume is not None and Path(resume).exists():
             self.load_state_dict(torch.load(resume, map_location="cpu", weights_only=True))
         points = set(np.linspace(0, total, self.settings.num_points + 1).round().astype(int)[1:].tolist())
+        watchers: list[Callable[[Agent], None]] = []
+        if log is not None:
+            watchers.append(lambda _: tables.write_table(Path(log), self.curves()))
+        if watch is not None:
+            watchers.append(watch)
         segment_updates = max(1, self.settings.checkpoint_steps // self.steps_per_update)
         bar = tqdm(total=total * self.steps_per_update, initial=self.env_step, disable=None, unit="step")
         bar.set_description(description or type(self).__name__)
+        keep_freed_memory()
         with torch_threads(self.settings.num_threads), bar:
             while self.num_updates < total:
                 segment = self.num_updates // segment_updates
                 end = min(total, (segment + 1) * segment_updates)
-                self._train_segment(segment, end, points, bar, Path(log) if log else None)
+                self._train_segment(segment, end, points, bar, watchers)
                 if resume is not None:
                     buffer = io.BytesIO()
                     torch.save(self.state_dict(), buffer)
                     write_bytes(Path(resume), buffer.getvalue())
+                if watch is not None:
+                    watch(self)
         return self.curves()
 
-    def _train_segment(self, segment: int, end: int, points: set[int], bar: Any, log: Path | None) -> None:
+    def _train_segment(
+        self, segment: int, end: int, points: set[int], bar: Any, watchers: list[Callable[["Agent"], None]]
+    ) -> None:
         num_envs = self.config.num_envs
         envs = self.make_envs(num_envs, env_seeds(self.seed, "train", segment, num_envs), True)
         obs, _ = envs.reset()
@@ -168,8 +180,8 @@ class Agent(abc.ABC):
             bar.update(self.steps_per_update)
             if self.num_updates in points:
                 self._add_point(bar)
-                if log is not None:
-                    tables.write_table(log, self.curves())
+                for watcher in watchers:
+                    watcher(self)
         envs.close()
 
     def record_episodes(self, infos: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 RELU_GAIN = nn.init.calculate_gain("relu")
@@ -42,24 +43,31 @@ class MiniGridCNN(Encoder):
     """The small convolutional encoder of rl-starter-files for the agent's view, and a linear layer.
 
     ``(batch, 7, 7, 3)`` uint8 → ``(batch, feature_dim)`` float32. Object, colour and state codes
-    (0 to 10) enter as they are.
+    (0 to 10) enter as they are. Convolutions this small are twice as fast as linear layers of patches, which
+    compute the same.
     """
 
-    memory_format = torch.contiguous_format  # views have their channels last by themselves
+    memory_format = torch.contiguous_format
 
     def __init__(self, obs_shape: tuple[int, ...], feature_dim: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            orthogonal(nn.Conv2d(obs_shape[-1], 16, 2), RELU_GAIN), nn.ReLU(inplace=True), nn.MaxPool2d(2),
-            orthogonal(nn.Conv2d(16, 32, 2), RELU_GAIN), nn.ReLU(inplace=True),
-            orthogonal(nn.Conv2d(32, 64, 2), RELU_GAIN), nn.ReLU(inplace=True),
-            nn.Flatten(), orthogonal(nn.Linear(64, feature_dim), RELU_GAIN), nn.ReLU(inplace=True),
-        )  # fmt: skip
-        self._lay_out()
+        self.conv1 = orthogonal(nn.Linear(4 * obs_shape[-1], 16), RELU_GAIN)
+        self.conv2 = orthogonal(nn.Linear(4 * 16, 32), RELU_GAIN)
+        self.conv3 = orthogonal(nn.Linear(4 * 32, 64), RELU_GAIN)
+        self.linear = orthogonal(nn.Linear(64, feature_dim), RELU_GAIN)
 
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
         """Encode a batch of views."""
-        return self.layers(obs.permute(0, 3, 1, 2).float())
+        x = torch.relu(self.conv1(patches(obs.float())))
+        x = F.max_pool2d(x.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
+        x = torch.relu(self.conv2(patches(x)))
+        x = torch.relu(self.conv3(x.flatten(1)))  # the one patch that is left
+        return torch.relu(self.linear(x))
+
+
+def patches(x: torch.Tensor) -> torch.Tensor:
+    """Return all 2 × 2 patches of ``(batch, height, width, channels)``, with 4 × channels each."""
+    return torch.cat((x[:, :-1, :-1], x[:, :-1, 1:], x[:, 1:, :-1], x[:, 1:, 1:]), dim=-1)
 
 
 class NatureCNN(Encoder):
@@ -89,7 +97,7 @@ class Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.ReLU(),
+            nn.ReLU(),  # a copy: x is needed below
             xavier(nn.Conv2d(channels, channels, 3, padding=1)),
             nn.ReLU(inplace=True),
             xavier(nn.Conv2d(channels, channels, 3, padding=1)),
@@ -97,7 +105,7 @@ class Residual(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return a tensor of the shape of ``x``."""
-        return x + self.layers(x)
+        return self.layers(x).add_(x)
 
 
 class ImpalaCNN(Encoder):

@@ -113,3 +113,25 @@ class TwinCritic(nn.Module):
         """Return both values, each ``(batch,)``."""
         both = torch.cat([obs, actions], dim=1)
         return self.q1(both).squeeze(1), self.q2(both).squeeze(1)
+
+
+def as_vector(module: nn.Module) -> nn.Parameter:
+    """Lay out all weights of a module, and their gradients, as parts of one vector, and return it.
+
+    An optimizer of the vector takes one call where it took one for each tensor: with small networks those
+    calls are a good part of a gradient step. Gradients are zeroed in place, never dropped.
+
+    Args:
+        module: On its device; each part begins at a multiple of 64 bytes, as a tensor of its own would.
+    """
+    parameters = list(module.parameters())
+    lengths = [-(-parameter.numel() // 16) * 16 for parameter in parameters]
+    vector = nn.Parameter(parameters[0].new_zeros(sum(lengths)))
+    vector.grad = torch.zeros_like(vector)
+    offset = 0
+    for parameter, length in zip(parameters, lengths, strict=True):
+        layout = (parameter.shape, parameter.stride(), offset)
+        parameter.data = vector.data.as_strided(*layout).copy_(parameter.data)
+        parameter.grad = vector.grad.as_strided(*layout)
+        offset += length
+    return vector

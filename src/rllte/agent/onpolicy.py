@@ -11,7 +11,7 @@ from rllte.agent.base import Agent
 from rllte.agent.encoders import ENCODERS
 from rllte.agent.evaluation import Envs
 from rllte.agent.moments import RewardScaler
-from rllte.agent.networks import ActorCritic
+from rllte.agent.networks import ActorCritic, as_vector
 from rllte.agent.rollout import Batch, Network, Rollout, take_rows
 from rllte.errors import HubError, UnknownNameError
 
@@ -77,7 +77,7 @@ class OnPolicyAgent(Agent):
         self._prepare()
 
     def _prepare(self) -> None:
-        """Check the settings; move ``modules`` to the device, each with an optimizer; make the buffers."""
+        """Check the settings; lay out ``modules`` on the device; make optimizers and buffers."""
         config = self.config
         if config.num_steps * config.num_envs % config.batch_size:
             raise HubError(
@@ -88,7 +88,7 @@ class OnPolicyAgent(Agent):
             raise UnknownNameError("normalize_advantage", config.normalize_advantage, ADVANTAGE_SCOPES)
         self.optimizers = {
             name: torch.optim.Adam(
-                module.to(self.device).parameters(), config.learning_rate, eps=config.adam_eps, fused=True
+                [as_vector(module.to(self.device))], config.learning_rate, eps=config.adam_eps, fused=True
             )
             for name, module in self.modules.items()
         }
@@ -162,9 +162,9 @@ class OnPolicyAgent(Agent):
                 batch = Batch(*parts)
                 if config.normalize_advantage == "minibatch":
                     batch = batch._replace(advantages=standardize(batch.advantages))
-                optimizer.zero_grad()
+                optimizer.zero_grad(set_to_none=False)
                 loss(batch).backward()
-                nn.utils.clip_grad_norm_(self.modules[module].parameters(), config.max_grad_norm)
+                nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], config.max_grad_norm)
                 optimizer.step()
 
     def extra_state(self) -> dict[str, Any]:

@@ -87,7 +87,10 @@ class PPG(OnPolicyAgent):
                 f"({config.num_steps} × {config.num_envs}) or less."
             )
         self.optimizers["auxiliary"] = torch.optim.Adam(
-            self.network.parameters(), config.aux_learning_rate, eps=config.adam_eps, fused=True
+            self.optimizers["network"].param_groups[0]["params"],
+            config.aux_learning_rate,
+            eps=config.adam_eps,
+            fused=True,
         )
         self.memory: list[tuple[torch.Tensor, torch.Tensor]] = []
 
@@ -123,7 +126,7 @@ class PPG(OnPolicyAgent):
             order = torch.randperm(len(returns), generator=self.generator, device=self.device)
             for index in order.split(config.aux_batch_size):
                 obs = _gather([obs for obs, _ in self.memory], index, per_rollout)
-                optimizer.zero_grad()
+                optimizer.zero_grad(set_to_none=False)
                 output = self.network.auxiliary(obs)
                 auxiliary_loss(output, old_logits[index], returns[index], config.beta_clone).backward()
                 optimizer.step()

@@ -7,6 +7,21 @@ Example:
     (3, 100)
 """
 
-from rllte.hub.benchmark import Atari, DMControl, MiniGrid, Procgen, available
+from importlib import import_module
 
-__all__ = ["Atari", "DMControl", "MiniGrid", "Procgen", "available"]
+TYPE_CHECKING = False  # as typing has it, which takes longer to import than all of this
+if TYPE_CHECKING:
+    from rllte.hub.benchmark import Atari, DMControl, MiniGrid, Procgen, available
+    from rllte.hub.compare import diff
+
+__all__ = ["Atari", "DMControl", "MiniGrid", "Procgen", "available", "diff"]
+
+
+def __getattr__(name: str) -> object:  # importing the package alone loads nothing
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("rllte.hub.compare" if name == "diff" else "rllte.hub.benchmark"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,24 +1,24 @@
 """The benchmarks as the user loads from them."""
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-import numpy.typing as npt
-
 from rllte import registry
 from rllte.errors import UnknownNameError
-from rllte.hub.catalogue import Catalogue, read_catalogue
-from rllte.hub.store import default_repo, fetch
+from rllte.hub.source import make_source
+from rllte.hub.store import fetch
 from rllte.names import Cell, Run
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
 
     from rllte.agent.base import Agent
 
 
-class Curves(dict[str, npt.NDArray[np.float32]]):
+class Curves(dict[str, "npt.NDArray[np.float32]"]):
     """Learning curves: ``{"train": …, "eval": …}``, each ``(num_seeds, num_points)``.
 
     Attributes:
@@ -26,14 +26,21 @@ class Curves(dict[str, npt.NDArray[np.float32]]):
         eval_steps: ``(num_points,)`` int64, the env steps of ``"eval"``.
     """
 
-    train_steps: npt.NDArray[np.int64]
-    eval_steps: npt.NDArray[np.int64]
+    train_steps: "npt.NDArray[np.int64]"
+    eval_steps: "npt.NDArray[np.int64]"
 
 
 def available(
-    benchmark: str | None = None, agent: str | None = None, env_id: str | None = None
+    benchmark: str | None = None,
+    agent: str | None = None,
+    env_id: str | None = None,
+    *,
+    repo: str | Path | None = None,
+    rev: str | None = None,
 ) -> list[dict[str, Any]]:
     """Return one row for each published cell, of those names where names are given.
+
+    ``repo`` and ``rev`` are those of ``Benchmark``.
 
     Returns:
         Rows with ``benchmark``, ``agent``, ``env_id``, ``scale``, ``num_train_steps``, ``seeds``,
@@ -43,32 +50,34 @@ def available(
     Raises:
         UnknownNameError: No cell, published or planned, has such a name.
     """
-    return [dict(row) for row in read_catalogue(default_repo()).rows("published", benchmark, agent, env_id)]
+    rows = make_source(repo, rev).catalogue.rows("published", benchmark, agent, env_id)
+    return [dict(row) for row in rows]
 
 
 class Benchmark:
     """A benchmark whose artifacts can be loaded.
 
     Args:
-        repo: A checkout of RLLTE Hub; by default ``RLLTE_HUB_REPO``, else the one that this package
-            runs from.
+        repo: A checkout of RLLTE Hub, or any URL that git can fetch; by default ``RLLTE_HUB_REPO``, else
+            the checkout that this package runs from.
+        rev: A tag, branch or commit: everything that is loaded is exactly what that commit lists. By
+            default ``RLLTE_HUB_REV``, else a checkout as it stands, or the default branch of a URL.
+        remote: The name of the DVC remote to download from; by default ``RLLTE_HUB_REMOTE``, else the
+            repository's default remote.
     """
 
     name: ClassVar[str]
 
-    def __init__(self, repo: str | Path | None = None) -> None:
-        self.repo = Path(repo).expanduser().absolute() if repo else default_repo()
+    def __init__(
+        self, repo: str | Path | None = None, rev: str | None = None, remote: str | None = None
+    ) -> None:
+        self.source = make_source(repo, rev, remote)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(repo={str(self.repo)!r})"
-
-    @property
-    def catalogue(self) -> Catalogue:
-        """What the repository lists."""
-        return read_catalogue(self.repo)
+        return f"{type(self).__name__}({self.source})"
 
     def _fetch(self, owner: Cell | Run, kind: str) -> bytes:
-        return fetch(self.repo, self.catalogue.artifact(owner, kind))
+        return fetch(self.source, self.source.catalogue.artifact(owner, kind))
 
     def load_curves(self, env_id: str, agent: str) -> Curves:
         """Load the learning curves of an agent on an environment.
@@ -83,20 +92,13 @@ class Benchmark:
             UnknownNameError: There is no such agent or env_id.
             MissingArtifactError: The cell is planned, or its file cannot be had.
         """
-        from rllte import tables
-
-        cell = self.catalogue.cell(self.name, agent, env_id)
-        table = tables.read_parquet(self._fetch(cell, "curves"), tables.CURVES, cell.path("curves"))
-        split = table.column("split").to_numpy(zero_copy_only=False)
-        steps = table.column("env_step").to_numpy()
-        returns = table.column("episode_return").to_numpy()
-        num_seeds = len(np.unique(table.column("seed").to_numpy()))
-        curves = Curves({name: returns[split == name].reshape(num_seeds, -1) for name in ("train", "eval")})
-        curves.train_steps = steps[split == "train"][: curves["train"].shape[1]]
-        curves.eval_steps = steps[split == "eval"][: curves["eval"].shape[1]]
+        cell = self.source.catalogue.cell(self.name, agent, env_id)
+        splits = _read_table(self._fetch(cell, "curves"), "curves", cell)
+        curves = Curves({name: splits[name][0].copy() for name in ("train", "eval")})
+        curves.train_steps, curves.eval_steps = (splits[name][1].copy() for name in ("train", "eval"))
         return curves
 
-    def load_scores(self, env_id: str, agent: str, split: str = "eval") -> npt.NDArray[np.float32]:
+    def load_scores(self, env_id: str, agent: str, split: str = "eval") -> "npt.NDArray[np.float32]":
         """Load the final scores of an agent on an environment.
 
         Args:
@@ -111,16 +113,11 @@ class Benchmark:
             UnknownNameError: There is no such agent, env_id or split.
             MissingArtifactError: The cell is planned, or its file cannot be had.
         """
-        from rllte import tables
-
-        cell = self.catalogue.cell(self.name, agent, env_id)
-        table = tables.read_parquet(self._fetch(cell, "scores"), tables.SCORES, cell.path("scores"))
-        splits = table.column("split").to_numpy(zero_copy_only=False)
+        cell = self.source.catalogue.cell(self.name, agent, env_id)
+        splits = _read_table(self._fetch(cell, "scores"), "scores", cell)
         if split not in splits:
-            raise UnknownNameError("split", split, dict.fromkeys(splits), where=str(cell))
-        rows = splits == split
-        num_seeds = len(np.unique(table.column("seed").to_numpy()))
-        return table.column("episode_return").to_numpy()[rows].reshape(num_seeds, -1)
+            raise UnknownNameError("split", split, splits, where=str(cell))
+        return splits[split][0].copy()
 
     def load_models(
         self, env_id: str, agent: str, seed: int = 0, device: str = "cpu"
@@ -137,11 +134,11 @@ class Benchmark:
             MissingExtraError: PyTorch is not installed.
             HubError: The device is not there, or the file is no TorchScript.
         """
-        run = Run(self.catalogue.cell(self.name, agent, env_id), seed)
-        artifact = self.catalogue.artifact(run, "model")
+        run = Run(self.source.catalogue.cell(self.name, agent, env_id), seed)
+        artifact = self.source.catalogue.artifact(run, "model")
         load = registry.load("rllte.torchscript:load", "Models need")
         place = registry.load("rllte.torch_setup:torch_device")(device)
-        return load(fetch(self.repo, artifact), artifact.path, place)
+        return load(fetch(self.source, artifact), artifact.path, place)
 
     def load_apis(
         self,
@@ -167,11 +164,29 @@ class Benchmark:
             UnknownNameError: There is no such agent, env_id or setting.
             MissingExtraError: A package that training needs is not installed.
         """
-        cell = self.catalogue.cell(self.name, agent, env_id)
+        cell = self.source.catalogue.cell(self.name, agent, env_id)
         spec_module = registry.load("rllte.pipeline.spec", "Training needs")
         train_module = registry.load("rllte.pipeline.train", "Training needs")
-        spec = spec_module.override(spec_module.read_spec(self.repo, cell, scale), settings)
+        spec = spec_module.override(spec_module.read_spec(self.source.root, cell, scale), settings)
         return train_module.make_agent(spec, Run(cell, seed).seed, device)
+
+
+@functools.lru_cache(maxsize=256)
+def _read_table(data: bytes, kind: str, cell: Cell) -> "dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]]":
+    """Return returns ``(num_seeds, …)`` and the axis of each split; the same bytes are decoded once."""
+    from rllte import tables
+
+    schema, axis = {"curves": (tables.CURVES, "env_step"), "scores": (tables.SCORES, "episode")}[kind]
+    columns = ["seed", "split", axis, "episode_return"]
+    table = tables.read_parquet(data, schema, cell.path(kind), columns)
+    names = table.column("split").combine_chunks().dictionary_encode()
+    number = tables.column(names.indices)
+    num_seeds = len(table.column("seed").unique())
+    splits = {}
+    for i, name in enumerate(names.dictionary.to_pylist()):
+        returns = tables.column(table["episode_return"])[number == i].reshape(num_seeds, -1)
+        splits[name] = returns, tables.column(table[axis])[number == i][: returns.shape[1]]
+    return splits
 
 
 class Atari(Benchmark):

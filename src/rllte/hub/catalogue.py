@@ -3,19 +3,20 @@
 import functools
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rllte.errors import HubError, MissingArtifactError, UnknownNameError
-from rllte.names import Cell, Run, agent_name, benchmark_name, env_name
+from rllte.names import Cell, Run, agent_name, benchmark_name, env_name, tables_path
 
 FILE = "catalogue.json"
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """One file of a run or a cell, as the catalogue lists it."""
+    """One file of a run, of a cell, or of all cells of an agent, as the catalogue lists it."""
 
     path: str
     md5: str
@@ -24,16 +25,25 @@ class Artifact:
     kind: str
     benchmark: str
     agent: str
-    env_id: str
+    env_id: str | None = None
     seed: int | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch("[0-9a-f]{32}", self.md5) or not re.fullmatch("[0-9a-f]{64}", self.sha256):
             raise HubError(f"{FILE}: {self.path} has a hash that is none: {self.md5}, {self.sha256}.")
+        if self.path != self._expected_path():
+            raise HubError(f"{FILE}: the {self.kind} of {self.cell_name} cannot be {self.path!r}.")
+
+    @property
+    def cell_name(self) -> str:
+        """``benchmark/agent/env_id``, or ``benchmark/agent`` of what belongs to all its cells."""
+        return "/".join(name for name in (self.benchmark, self.agent, self.env_id) if name is not None)
+
+    def _expected_path(self) -> str:
+        if self.env_id is None:
+            return tables_path(self.benchmark, self.agent)
         cell = Cell(self.benchmark, self.agent, self.env_id)
-        owner = cell if self.seed is None else Run(cell, self.seed)
-        if self.path != owner.path(self.kind):
-            raise HubError(f"{FILE}: the {self.kind} of {owner} cannot be {self.path!r}.")
+        return (cell if self.seed is None else Run(cell, self.seed)).path(self.kind)
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,15 @@ class Catalogue:
     cells: dict[str, dict[str, Any]]
     artifacts: dict[str, dict[str, Any]]
     pipelines: dict[str, dict[str, Any]]
+    _checked: dict[str, Artifact] = field(default_factory=dict, repr=False)
+
+    def _artifact(self, path: str) -> Artifact:
+        if path not in self._checked:
+            row = self.artifacts[path]
+            self._checked[path] = Artifact(
+                **{key: row[key] for key in Artifact.__dataclass_fields__ if key in row}
+            )
+        return self._checked[path]
 
     def cell(self, benchmark: str, agent: str, env_id: str) -> Cell:
         """Return the cell of these names, which may be planned.
@@ -58,6 +77,9 @@ class Catalogue:
             UnknownNameError: There is no such benchmark, agent or env_id.
         """
         benchmark = benchmark_name(benchmark)
+        names = (benchmark, agent_name(agent), env_name(benchmark, env_id))
+        if "/".join(names) in self.cells:
+            return Cell(*names)
         rows = [row for row in self.cells.values() if row["benchmark"] == benchmark]
         agents = {row["agent"]: None for row in rows}
         if agent_name(agent) not in agents:
@@ -66,9 +88,7 @@ class Catalogue:
             raise UnknownNameError("agent", agent, agents, where=f"benchmark '{benchmark}'", hint=hint)
         rows = [row for row in rows if row["agent"] == agent_name(agent)]
         env_ids = {row["env_id"]: None for row in rows}
-        if env_name(benchmark, env_id) not in env_ids:
-            raise UnknownNameError("env_id", env_id, env_ids, where=f"benchmark '{benchmark}'")
-        return Cell(benchmark, agent_name(agent), env_name(benchmark, env_id))
+        raise UnknownNameError("env_id", env_id, env_ids, where=f"benchmark '{benchmark}'")
 
     def artifact(self, owner: Cell | Run, kind: str) -> Artifact:
         """Return the row of a published artifact.
@@ -88,8 +108,38 @@ class Catalogue:
             raise MissingArtifactError(
                 path, f"{path} is not in the catalogue. Make it with: dvc repro {cell.stage_file}"
             )
-        facts = self.artifacts[path]
-        return Artifact(**{key: facts[key] for key in Artifact.__dataclass_fields__ if key in facts})
+        return self._artifact(path)
+
+    def all_artifacts(self) -> list[Artifact]:
+        """Return the rows of all published artifacts."""
+        return [self._artifact(path) for path in self.artifacts]
+
+    def bundle(self, benchmark: str, agent: str) -> Artifact | None:
+        """Return the file with the tables of all cells of an agent, if there is one."""
+        path = tables_path(benchmark, agent)
+        return self._artifact(path) if path in self.artifacts else None
+
+    def tables(self, benchmark: str, agent: str) -> list[Artifact]:
+        """Return the curves and scores of all published cells of an agent."""
+        return [
+            self.artifact(Cell(benchmark, agent, row["env_id"]), kind)
+            for row in self.rows("published", benchmark, agent)
+            for kind in ("curves", "scores")
+        ]
+
+    def files(self, owner: Cell, kinds: Iterable[str] = ("curves", "scores", "model")) -> list[Artifact]:
+        """Return the curves and scores of a cell, and of each of its seeds the model, as ``kinds`` says.
+
+        Raises:
+            MissingArtifactError: The cell is planned.
+        """
+        self.artifact(owner, "scores")
+        runs = [Run(owner, seed) for seed in self.cells[str(owner)]["seeds"]]
+        return [
+            self.artifact(one, kind)
+            for kind in kinds
+            for one in ([owner] if kind in ("curves", "scores") else runs)
+        ]
 
     def rows(
         self,

@@ -1,88 +1,273 @@
-"""Where artifacts come from: the checkout, the cache by hash, then the DVC remote. All bytes are verified."""
+"""Artifacts as verified bytes: from the checkout, the cache by hash, or the remote.
 
-import functools
+A load returns nothing whose size and sha256 are not the catalogue's; nothing enters the cache whose md5 is
+not the catalogue's, either.
+"""
+
 import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
-import rllte
+from rllte.environment import bars_disabled, cache_dir, offline
 from rllte.errors import HubError, MissingArtifactError
-from rllte.files import md5, sha256, write_bytes
+from rllte.files import locked, md5, sha256, write_bytes
+from rllte.hub import bundle
 from rllte.hub.catalogue import Artifact
+from rllte.hub.source import Source, unwritable
+
+if TYPE_CHECKING:
+    from rllte.hub.remote import Remote
+
+_CHUNK = 16 * 2**20  # of a larger object; what is complete survives an interruption
+_ATTEMPTS = 3
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # to files outside of the cache
 
 
-def default_repo() -> Path:
-    """Return the checkout to read from: ``RLLTE_HUB_REPO``, or the one that this package runs from."""
-    repo = Path(os.environ.get("RLLTE_HUB_REPO") or Path(rllte.__path__[0]).parents[1])
-    return repo.expanduser().absolute()
-
-
-def cache_dir() -> Path:
-    """Return the cache: ``RLLTE_HUB_CACHE``, or ``rllte-hub`` in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("RLLTE_HUB_CACHE") or Path(base) / "rllte-hub").expanduser().absolute()
-
-
-def fetch(root: Path, artifact: Artifact) -> bytes:
+def fetch(source: Source, artifact: Artifact) -> bytes:
     """Return the verified bytes of an artifact.
 
     Raises:
-        MissingArtifactError: It is not here and no remote has it.
-        HubError: What the remote has is not what the catalogue lists.
+        MissingArtifactError: It is not here and cannot be downloaded.
+        HubError: What the remote has is not what the catalogue lists, or the cache cannot be written.
     """
-    workspace, cached = root / artifact.path, cache_dir() / "md5" / artifact.md5[:2] / artifact.md5[2:]
-    for path in (workspace, cached):
-        data = _read(path)
-        if data is not None and _is(artifact, data):
-            return data
-    data = _download(root, artifact, modified=workspace.exists())
-    if not _is(artifact, data):  # the checkout may have moved on since DVC read its locks
-        _filesystem.cache_clear()
-        data = _download(root, artifact, modified=workspace.exists())
-    if not _is(artifact, data):
-        raise HubError(
-            f"{artifact.path} has md5 {md5(data)}; the catalogue says {artifact.md5}. It was not used. "
-            f"Either catalogue.json and dvc.lock are of different commits (see git status), or the copy in "
-            f"DVC's cache or remote is damaged: delete it there and pull again."
-        )
+    data = read_local(source, artifact)
+    if data is None and bundle.is_worthwhile(source, artifact):
+        fetch_all(source, source.catalogue.tables(artifact.benchmark, artifact.agent))
+        data = read_local(source, artifact)
+    return _download(source, artifact) if data is None else data
+
+
+def fetch_all(source: Source, artifacts: Iterable[Artifact], description: str = "fetch") -> int:
+    """Bring artifacts into the cache, several at once, and return how many bytes were downloaded.
+
+    Tables come many in one file where the repository has one. After an error what was complete stays.
+
+    Raises:
+        MissingArtifactError: One cannot be downloaded.
+        HubError: What the remote has is not what the catalogue lists, or the cache cannot be written.
+    """
+    from tqdm import tqdm
+
+    from rllte.hub.remote import CONNECTIONS
+
+    wanted = [artifact for artifact in artifacts if read_local(source, artifact) is None]
+    if not wanted:
+        return 0
+    size = sum(artifact.size for artifact in wanted)
+    bar = tqdm(desc=description, total=size, unit="B", unit_scale=True, disable=bars_disabled())
+    with bar, ThreadPoolExecutor(CONNECTIONS) as pool:
+        for zipped, tables in bundle.bundles(source, wanted):
+            wanted = _without(unpack(source, zipped, tables), wanted, bar.update)
+        wanted = _without(_prepare(source, wanted), wanted, bar.update)
+        tasks = [pool.submit(_download, source, artifact, bar.update) for artifact in wanted]
+        try:
+            for task in tasks:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+    return size
+
+
+def read_local(source: Source, artifact: Artifact) -> bytes | None:
+    """Return the verified bytes of an artifact that is in the checkout or in the cache, else None."""
+    if not source.is_url and (data := _read(f"{source.repo}/{artifact.path}")) and is_intact(artifact, data):
+        return data
+    data = _read(f"{cache_dir()}/md5/{artifact.md5[:2]}/{artifact.md5[2:]}", _NO_LINKS)
+    return data if data and is_intact(artifact, data) else None
+
+
+def is_intact(artifact: Artifact, data: bytes) -> bool:
+    """Return whether bytes are those that the catalogue lists."""
+    return len(data) == artifact.size and sha256(data) == artifact.sha256
+
+
+def cache_path(artifact: Artifact) -> Path:
+    """Return where the cache keeps an artifact.
+
+    Raises:
+        HubError: The place is a link that leads out of the cache.
+    """
+    base = cache_dir()
+    folder = base / "md5" / artifact.md5[:2]
+    if os.path.realpath(folder) != os.path.join(os.path.realpath(base), "md5", artifact.md5[:2]):
+        raise HubError(f"{folder} leads out of the cache, to {os.path.realpath(folder)}. Remove the link.")
+    return folder / artifact.md5[2:]
+
+
+def add(artifact: Artifact, data: bytes) -> None:
+    """Write verified bytes into the cache."""
+    path = cache_path(artifact)
     try:
-        write_bytes(cached, data)
+        write_bytes(path, data)
     except OSError as error:
-        raise HubError(
-            f"{cached} cannot be written ({error.strerror}). Set RLLTE_HUB_CACHE to a folder that can."
-        ) from None
-    return data
+        raise unwritable(path, error) from None
 
 
-def _is(artifact: Artifact, data: bytes) -> bool:
-    return len(data) == artifact.size and md5(data) == artifact.md5 and sha256(data) == artifact.sha256
-
-
-def _read(path: Path) -> bytes | None:
+def unpack(source: Source, zipped: Artifact, tables: list[Artifact]) -> set[Artifact]:
+    """Fetch a file of many tables; return those that were as they should be, and are in the cache now."""
     try:
-        return path.read_bytes()
+        data = _download(source, zipped, keep=False)
+    except HubError:
+        return set()  # each has a file of its own as well
+    return _add_good(bundle.read(data, tables))
+
+
+def _add_good(pairs: Iterable[tuple[Artifact, bytes]]) -> set[Artifact]:
+    """Bring those artifacts into the cache whose bytes are as they should be, and return them."""
+    good = [pair for pair in pairs if not find_problem(*pair)]
+    for artifact, data in good:
+        add(artifact, data)
+    return {artifact for artifact, _ in good}
+
+
+def _without(here: set[Artifact], wanted: list[Artifact], advance: Callable[[int], object]) -> list[Artifact]:
+    """Return what is wanted still when some artifacts are here, and say how many bytes those are."""
+    advance(sum(artifact.size for artifact in here))
+    return [artifact for artifact in wanted if artifact not in here]
+
+
+def _read(path: str | Path, flags: int = 0) -> bytes | None:
+    """Return what a file holds; None where there is none that can be read."""
+    try:
+        with open(os.open(path, os.O_RDONLY | flags), "rb") as file:
+            return file.read()
     except OSError:
         return None
 
 
-def _download(root: Path, artifact: Artifact, *, modified: bool) -> bytes:
-    """Read through DVC: its cache, then its remote. A file modified in the checkout is passed over."""
-    from dvc.exceptions import DvcException
-    from dvc.scm import SCMError
+def _prepare(source: Source, artifacts: list[Artifact]) -> set[Artifact]:
+    """Bring into the cache what one request can bring, and return it."""
+    from rllte.hub.remote import open_remote
 
-    try:
-        filesystem = _filesystem(str(root), "HEAD" if modified else None)
-        return filesystem.cat_file(artifact.path)
-    except (DvcException, SCMError, OSError, KeyError, ValueError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+    if len(artifacts) < 2:
+        return set()
+    remote = open_remote(source)
+    if remote.needs_network and offline():
+        return set()
+    found = remote.prepare([artifact.md5 for artifact in artifacts])
+    return _add_good((artifact, found.get(artifact.md5, b"")) for artifact in artifacts)
+
+
+def _download(
+    source: Source, artifact: Artifact, advance: Callable[[int], object] = lambda _: None, keep: bool = True
+) -> bytes:
+    """Return an artifact from DVC's cache or the remote, and keep it in the cache.
+
+    Of those who want the same artifact one at a time downloads; the others then find it in the cache.
+    """
+    from rllte.hub.remote import open_remote
+
+    part = cache_dir() / "parts" / artifact.md5
+    remote = open_remote(source)
+    if (data := _from_caches(remote.caches, artifact)) is None and remote.needs_network and offline():
         raise MissingArtifactError(
             artifact.path,
-            f"{artifact.path} is not in {root}, not in {cache_dir()}, and DVC cannot read it from its "
-            f"remote ({reason}). See `dvc remote list`, then: dvc pull {artifact.path}",
-        ) from None
+            f"{artifact.path} is not in the cache {cache_dir()}, and RLLTE_HUB_OFFLINE forbids to ask "
+            f"{remote}. Unset it, and: rllte-hub pull {artifact.cell_name}",
+        )
+    try:
+        with locked(part) as file:
+            if (data := data or read_local(source, artifact)) is not None:
+                part.unlink()
+                return data
+            try:
+                data = _complete(remote, artifact, file, advance)
+            except HubError:
+                if not part.stat().st_size:
+                    part.unlink()
+                raise
+            if keep:
+                path = cache_path(artifact)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                part.replace(path)
+            else:
+                part.unlink()
+            return data
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise unwritable(part, error) from None
 
 
-@functools.cache
-def _filesystem(root: str, rev: str | None) -> "dvc.api.DVCFileSystem":  # type: ignore[name-defined]  # noqa: F821
-    from dvc.api import DVCFileSystem
+def _complete(
+    remote: "Remote", artifact: Artifact, file: BinaryIO, advance: Callable[[int], object]
+) -> bytes:
+    """Download what a part file lacks of an artifact, and return all of it, verified."""
+    file.seek(0)
+    begun = bytearray(file.read())
+    was_begun = bool(begun)
+    data = _rest(remote, artifact, file, begun, advance)
+    problem = find_problem(artifact, data)
+    if problem and was_begun:  # what was there may have been damaged
+        file.truncate(0)
+        data = _rest(remote, artifact, file, bytearray(), advance)
+        problem = find_problem(artifact, data)
+    if problem:
+        file.truncate(0)
+        raise HubError(
+            f"{artifact.path} in {remote} is damaged: it {problem}. It was not used. "
+            f"Whoever has a good copy repairs it: delete files/md5/{artifact.md5[:2]}/{artifact.md5[2:]} "
+            f"there, then dvc push."
+        )
+    return data
 
-    return DVCFileSystem(root, rev=rev)
+
+def _rest(
+    remote: "Remote", artifact: Artifact, file: BinaryIO, data: bytearray, advance: Callable[[int], object]
+) -> bytes:
+    """Append what is left of an artifact to its part file, in chunks, each tried several times."""
+    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+    from rllte.hub.remote import explain, is_permanent
+
+    advance(len(data))
+    patience = Retrying(
+        stop=stop_after_attempt(_ATTEMPTS),
+        wait=wait_random_exponential(multiplier=0.5, max=4),
+        retry=retry_if_exception(lambda error: not is_permanent(error)),
+        reraise=True,
+    )
+    while len(data) < artifact.size:
+        end = min(len(data) + _CHUNK, artifact.size + 1)  # one more than there should be
+        try:
+            chunk = patience(remote.read, artifact.md5, len(data), end)
+        except HubError:
+            raise
+        except Exception as error:  # each file system has errors of its own
+            raise MissingArtifactError(
+                artifact.path,
+                f"{artifact.path} is not in the cache {cache_dir()}, and {explain(error, remote)}. "
+                f"What was fetched stays. Try again, or see `dvc remote list`: dvc pull {artifact.path}",
+            ) from None
+        if not chunk:
+            break
+        file.write(chunk)
+        file.flush()
+        data += chunk
+        advance(len(chunk))
+        if len(data) < min(end, artifact.size):  # it ends too early
+            break
+    return bytes(data)
+
+
+def find_problem(artifact: Artifact, data: bytes) -> str:
+    """Return how bytes differ from what the catalogue lists; empty where they do not."""
+    if len(data) != artifact.size:
+        return f"has {len(data):,} bytes, the catalogue says {artifact.size:,}"
+    if md5(data) != artifact.md5:
+        return f"has md5 {md5(data)}, the catalogue says {artifact.md5}"
+    if sha256(data) != artifact.sha256:
+        return f"has sha256 {sha256(data)}, the catalogue says {artifact.sha256}"
+    return ""
+
+
+def _from_caches(folders: Iterable[Path], artifact: Artifact) -> bytes | None:
+    for folder in folders:
+        data = _read(folder / artifact.md5[:2] / artifact.md5[2:])
+        if data is not None and not find_problem(artifact, data):
+            return data
+    return None

@@ -12,18 +12,17 @@ from rllte.errors import HubError, MissingArtifactError
 from rllte.files import md5, sha256, write_bytes
 from rllte.hub.catalogue import FILE
 from rllte.hub.stats import mean_interval
-from rllte.names import BENCHMARKS, KINDS, Cell, Run
+from rllte.names import BENCHMARKS, KINDS, Cell, Run, tables_path
 from rllte.pipeline import results
-from rllte.pipeline.spec import (
-    FORMAT_VERSION,
+from rllte.pipeline.params import (
     Support,
     env_options,
     read_agent,
     read_benchmark,
     read_runs,
-    read_spec,
     read_support,
 )
+from rllte.pipeline.spec import FORMAT_VERSION, read_spec
 
 TABLE_BEGIN, TABLE_END = "<!-- support table: begin -->", "<!-- support table: end -->"
 
@@ -52,6 +51,7 @@ def build_catalogue(root: Path) -> None:
                 rows = [_artifact(root, owner, kind, locked) for owner, kind in _files(cell, published)]
                 artifacts += rows
                 cells.append(_published(root, cell, published) if published else _planned(cell, support))
+            artifacts += _bundle(root, benchmark, agent)
     content = {"format": FORMAT_VERSION, "cells": cells, "artifacts": artifacts, "pipelines": pipelines}
     write_bytes(root / FILE, _one_row_a_line(content).encode())
     write_bytes(root / results.FILE, results.results_page(root, cells).encode())
@@ -98,22 +98,25 @@ def _artifact(root: Path, owner: Cell | Run, kind: str, locked: dict[str, str]) 
         raise HubError(
             f"{path} has md5 {md5(data)}; dvc.lock says {locked.get(path)}. Run: dvc repro {cell.stage_file}"
         )
-    row: dict[str, Any] = {
-        "path": path,
-        "md5": md5(data),
-        "sha256": sha256(data),
-        "size": len(data),
-        "kind": kind,
-        "benchmark": cell.benchmark,
-        "agent": cell.agent,
-        "env_id": cell.env_id,
-    }
+    row = {**_file_facts(path, data, kind), **_names(cell)}
     if isinstance(owner, Run):
         row["seed"] = owner.seed
         if kind == "scores":
             returns = _returns(root, owner)
             row["mean"], row["interval"] = _summary(returns, returns)
     return row
+
+
+def _bundle(root: Path, benchmark: str, agent: str) -> list[dict[str, Any]]:
+    path = tables_path(benchmark, agent)
+    if not (root / path).exists():
+        return []
+    facts = _file_facts(path, (root / path).read_bytes(), "tables")
+    return [{**facts, "benchmark": benchmark, "agent": agent}]
+
+
+def _file_facts(path: str, data: bytes, kind: str) -> dict[str, Any]:
+    return {"path": path, "md5": md5(data), "sha256": sha256(data), "size": len(data), "kind": kind}
 
 
 def _published(root: Path, cell: Cell, runs: list[Run]) -> dict[str, Any]:

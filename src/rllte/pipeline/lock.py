@@ -1,11 +1,17 @@
-"""Reading dvc.lock, which holds what the stages of a pipeline were last run with."""
+"""Reading and writing dvc.lock, which holds what the stages of a pipeline were last run with."""
 
 import functools
+import io
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ruamel.yaml import YAML
+
+from rllte.files import write_bytes
+
+Entry = TypeVar("Entry")
 
 _HEAD = "schema: '2.0'\nstages:\n"
 _STAGE = re.compile(r"^  (\S.*):\n((?:(?:    .*)?\n)+)", re.MULTILINE)
@@ -27,13 +33,48 @@ def read_lock(path: Path) -> dict[str, dict[str, Any]]:
         For each stage ``cmd``, ``params`` (by file), and ``deps`` and ``outs`` (md5 by path); empty if there
         is no lock.
     """
+    return _entries(path, _read_entry, _entry)
+
+
+def read_texts(path: Path) -> dict[str, str]:
+    """Return the entries of a dvc.lock as they are written there, by the names of their stages."""
+    return _entries(path, str, entry_text)
+
+
+def _entries(
+    path: Path, of_text: Callable[[str], Entry], of_parsed: Callable[[dict[str, Any]], Entry]
+) -> dict[str, Entry]:
+    """Return each entry of a lock, made from its text if the file has DVC's form, else as parsed."""
     if not path.exists():
         return {}
     text = path.read_text()
+    bodies = _split(text)
+    if bodies is None:
+        return {name: of_parsed(entry) for name, entry in (_parse(text)["stages"] or {}).items()}
+    return {name: of_text(body) for name, body in bodies.items()}
+
+
+def merge_texts(path: Path, texts: dict[str, str]) -> None:
+    """Put entries into a dvc.lock in one write, which is whole or not there; all others stay as they are."""
+    merged = {**read_texts(path), **texts}
+    write_bytes(path, (_HEAD + "".join(f"  {name}:\n{body}" for name, body in merged.items())).encode())
+
+
+def entry_text(entry: dict[str, Any]) -> str:
+    """Return an entry as DVC writes it below the name of its stage."""
+    yaml = YAML()
+    yaml.default_flow_style = False
+    stream = io.StringIO()
+    yaml.dump({"stages": {"stage": entry}}, stream)
+    return stream.getvalue().partition("  stage:\n")[2]
+
+
+def _split(text: str) -> dict[str, str] | None:
+    """Return the text of each entry, or None where the file has another form than DVC gives it."""
     bodies = _STAGE.findall(text)
     if _HEAD + "".join(f"  {name}:\n{body}" for name, body in bodies) != text:
-        return {name: _entry(entry) for name, entry in (_parse(text)["stages"] or {}).items()}
-    return {name: _read_entry(body) for name, body in bodies}
+        return None
+    return dict(bodies)
 
 
 def _read_entry(body: str) -> dict[str, Any]:

@@ -49,6 +49,16 @@ class Stage:
         """What ``dvc repro`` and ``dvc pull`` call it."""
         return f"{self.file}:{self.name}"
 
+    @property
+    def kind(self) -> str:
+        """``train``, ``evaluate``, ``export`` or ``collect``."""
+        return self.name.partition("@")[0]
+
+    @property
+    def target(self) -> str:
+        """The run or the cell that the command is about."""
+        return self.cmd.split()[-1]
+
 
 class Reason(NamedTuple):
     """Why a stage is stale: ``new`` (never run), ``changed``, or ``absent`` (what ``dvc pull`` brings)."""
@@ -82,16 +92,31 @@ class Plan:
                     self.reasons[stage.address] = reasons
         self._hashes.save()
 
+    def absent(self) -> list[str]:
+        """Return the addresses of the stages whose outputs are recorded and only not here."""
+        return [
+            address
+            for address, reasons in self.reasons.items()
+            if {reason.kind for reason in reasons} == {"absent"}
+        ]
+
+    def settings(self, stage: Stage) -> dict[str, dict[str, Any]]:
+        """Return the parameters of a stage as they are now, by file and key."""
+        return {
+            file: {key: _value(_values(self._root / file), key) for key in keys}
+            for file, keys in stage.params.items()
+        }
+
     def _reasons(self, stage: Stage, locked: dict[str, Any] | None) -> Iterator[Reason]:
         if locked is None:
             yield Reason("new", "never run")
             return
         if stage.cmd != locked["cmd"]:
             yield Reason("changed", "the command")
-        for file, keys in stage.params.items():
-            now, then = _values(self._root / file), locked["params"].get(file, {})
-            for key in keys:
-                if _value(now, key) != then.get(key, _MISSING):
+        for file, values in self.settings(stage).items():
+            then = locked["params"].get(file, {})
+            for key, value in values.items():
+                if value != then.get(key, _MISSING):
                     yield Reason("changed", f"{file}: {key}")
         for path in stage.deps:
             yield from self._changed(path, locked["deps"].get(path))

@@ -9,7 +9,7 @@ import numpy as np
 from rllte import tables
 from rllte.hub.stats import mean_interval
 from rllte.names import Cell
-from rllte.pipeline.spec import read_agent
+from rllte.pipeline.params import read_agent
 
 FILE = "docs/results.md"
 _INTRODUCTION = """# Results

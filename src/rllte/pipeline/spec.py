@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from rllte import registry
 from rllte.agent import AGENTS
 from rllte.agent.settings import TrainSettings
@@ -16,6 +13,7 @@ from rllte.errors import HubError, UnknownNameError
 from rllte.files import sha256
 from rllte.names import Cell, Run
 from rllte.pipeline.checked import checked, has_default
+from rllte.pipeline.params import env_options, published_env, read_agent, read_benchmark, read_support
 
 FORMAT_VERSION = 1
 """Version of the files' formats, as docs/formats.md describes them."""
@@ -38,86 +36,6 @@ class EvaluationSettings:
     num_envs: int
     deterministic: bool
     num_threads: int
-
-
-@dataclass(frozen=True)
-class Support:
-    """What a benchmark covers, published or planned, and the budget of the paper scale.
-
-    Attributes:
-        agents: Names of agents.
-        env_ids: Names of environments.
-        num_train_steps: Env steps of a run at the paper scale.
-        num_train_steps_by_env: The budgets that differ from that, by env_id.
-        num_train_steps_by_agent: The budgets that differ from both, by agent.
-        num_seeds: Runs of a cell at the paper scale.
-    """
-
-    agents: list[str]
-    env_ids: list[str]
-    num_train_steps: int
-    num_train_steps_by_env: dict[str, int]
-    num_train_steps_by_agent: dict[str, int]
-    num_seeds: int
-
-    def budget(self, cell: Cell) -> int:
-        """Return the env steps of a run at the paper scale."""
-        by_env = self.num_train_steps_by_env.get(cell.env_id, self.num_train_steps)
-        return self.num_train_steps_by_agent.get(cell.agent, by_env)
-
-
-@dataclass(frozen=True)
-class BenchmarkParams:
-    """``pipelines/<benchmark>/params.yaml``."""
-
-    benchmark: str
-    support: dict[str, Any]
-    env: dict[str, Any]
-    train: dict[str, Any]
-    evaluation: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class AgentParams:
-    """``pipelines/<benchmark>/<agent>/params.yaml``.
-
-    Attributes:
-        agent: Its name.
-        version: Of its behaviour.
-        source: Where the hyper-parameters come from.
-        differs: What differs from the benchmark's settings: ``env`` (in training and in evaluation),
-            ``train`` and ``evaluation``.
-        hyperparameters: Of the published scale.
-        by_env: The hyper-parameters that differ for one env_id, at both scales, by env_id.
-        paper: The hyper-parameters that differ at the paper scale.
-        envs: What is published, with its budget.
-        runs: What is published.
-    """
-
-    agent: str
-    version: int
-    source: str
-    differs: dict[str, Any]
-    hyperparameters: dict[str, Any]
-    by_env: dict[str, Any]
-    paper: dict[str, Any]
-    envs: dict[str, Any]
-    runs: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class PublishedEnv:
-    """A line of ``envs``: the budget of a cell in env steps."""
-
-    num_train_steps: int
-
-
-@dataclass(frozen=True)
-class PublishedRun:
-    """A line of ``runs``."""
-
-    env_id: str
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -180,43 +98,6 @@ class Spec:
         }
 
 
-def read_benchmark(root: Path, benchmark: str) -> BenchmarkParams:
-    """Read the settings that the agents of a benchmark share."""
-    return _read(root, f"pipelines/{benchmark}/params.yaml", BenchmarkParams)
-
-
-def read_agent(root: Path, benchmark: str, agent: str) -> AgentParams:
-    """Read the settings of an agent on a benchmark.
-
-    Raises:
-        UnknownNameError: The benchmark has no pipeline of that agent.
-    """
-    known = sorted(path.parent.name for path in root.glob(f"pipelines/{benchmark}/*/params.yaml"))
-    if agent not in known:
-        raise UnknownNameError("agent", agent, known, where=f"benchmark '{benchmark}'")
-    return _read(root, f"pipelines/{benchmark}/{agent}/params.yaml", AgentParams)
-
-
-def read_support(root: Path, benchmark: str) -> Support:
-    """Read what a benchmark covers."""
-    where = f"pipelines/{benchmark}/params.yaml: support"
-    return checked(Support, read_benchmark(root, benchmark).support, where)
-
-
-def read_runs(root: Path, benchmark: str, agent: str) -> list[Run]:
-    """Return the published runs of an agent on a benchmark, sorted."""
-    params = read_agent(root, benchmark, agent)
-    runs = []
-    for name, line in params.runs.items():
-        where = f"pipelines/{benchmark}/{agent}/params.yaml: runs.{name}"
-        published = checked(PublishedRun, line, where)
-        run = Run(Cell(benchmark, agent, published.env_id), published.seed)
-        if str(run) != f"{benchmark}/{agent}/{name}":
-            raise HubError(f"{where} is {line}; write {run.cell.env_id}/seed-{run.seed} for its name.")
-        runs.append(run)
-    return sorted(runs)
-
-
 def read_spec(root: Path, cell: Cell, scale: str | None = None) -> Spec:
     """Read and check the settings of a cell.
 
@@ -235,12 +116,12 @@ def read_spec(root: Path, cell: Cell, scale: str | None = None) -> Spec:
         raise UnknownNameError("env_id", cell.env_id, support.env_ids, where=f"benchmark '{cell.benchmark}'")
     shared, own = read_benchmark(root, cell.benchmark), read_agent(root, cell.benchmark, cell.agent)
     file, both = (f"pipelines/{cell.benchmark}/{part}params.yaml" for part in (f"{cell.agent}/", "**/"))
-    scale = scale or ("published" if cell.env_id in own.envs else "paper")
+    line = published_env(own, cell)
+    scale = scale or (line.scale if line else "paper")
     if scale not in SCALES:
         raise UnknownNameError("scale", scale, SCALES)
     num_train_steps = support.budget(cell)
-    if scale == "published" and cell.env_id in own.envs:
-        line = checked(PublishedEnv, own.envs[cell.env_id], f"{file}: envs.{cell.env_id}")
+    if line and scale == line.scale:
         num_train_steps = line.num_train_steps
     by_env, paper = own.by_env.get(cell.env_id, {}), own.paper if scale == "paper" else {}
     values = {**own.hyperparameters, **paper, **by_env}
@@ -258,14 +139,6 @@ def read_spec(root: Path, cell: Cell, scale: str | None = None) -> Spec:
         ),
         hyperparameters=checked(agent.Config, values, f"{file}: hyperparameters"),
     )
-
-
-def env_options(shared: BenchmarkParams, own: AgentParams) -> dict[str, Any]:
-    """Return the options of a benchmark's environments with those that an agent needs, for each purpose."""
-    if not own.differs["env"]:
-        return shared.env
-    purposes = dict.fromkeys(["training", "evaluation", *shared.env])
-    return {purpose: {**shared.env.get(purpose, {}), **own.differs["env"]} for purpose in purposes}
 
 
 def override(spec: Spec, changes: dict[str, Any]) -> Spec:
@@ -286,13 +159,3 @@ def override(spec: Spec, changes: dict[str, Any]) -> Spec:
         values = {**dataclasses.asdict(part), name: value}
         parts[known[name]] = checked(type(part), values, f"settings of {spec.cell}")
     return dataclasses.replace(spec, **parts)
-
-
-def _read(root: Path, path: str, kind: type[Any]) -> Any:
-    try:
-        values = YAML(typ="safe").load((root / path).read_text())
-    except FileNotFoundError:
-        raise HubError(f"{path} is not in {root}. Is it a checkout of RLLTE Hub?") from None
-    except YAMLError as error:
-        raise HubError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    return checked(kind, values, path)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from rllte.names import BENCHMARKS, Run
+from rllte.pipeline.params import read_runs, read_support
 from rllte.pipeline.plan import Plan, Reason
-from rllte.pipeline.spec import read_runs, read_spec, read_support
+from rllte.pipeline.spec import read_spec
 
 _STATES = {"new": "untrained", "changed": "stale", "absent": "missing"}
 """What a run is called by the worst reason of its stages, worst first."""
@@ -30,7 +31,7 @@ def read_status(root: Path) -> dict[str, Any]:
         for agent in support.agents:
             listed = read_runs(root, benchmark, agent)
             planned += len(support.env_ids) - len({run.cell for run in listed})
-            rate = _rate(root, f"{benchmark}/{agent}")
+            rate = measured_rate(root, f"{benchmark}/{agent}")
             for run in listed:
                 reasons = _reasons(plan, run)
                 state = next((name for kind, name in _STATES.items() if kind in dict(reasons)), "published")
@@ -51,7 +52,7 @@ def _reasons(plan: Plan, run: Run) -> list[Reason]:
     return [reason for part in reasons for reason in part]
 
 
-def _rate(root: Path, pipeline: str) -> float | None:
+def measured_rate(root: Path, pipeline: str) -> float | None:
     """Return the median env steps per second of a pipeline's runs, if any was trained."""
     rates = [
         json.loads(path.read_text())["env_steps_per_s"]

@@ -4,7 +4,7 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -62,12 +62,13 @@ def make_agent(spec: Spec, seed: int, device: str | torch.device = "cpu") -> Age
     return agent
 
 
-def train(root: Path, run: Run) -> str:
+def train(root: Path, run: Run, watch: Callable[[Agent], None] | None = None) -> str:
     """Train a run and write its curves, policy and cost; an interrupted one goes on where it stopped.
 
     Args:
         root: The repository.
         run: Which run.
+        watch: Is called with the agent at each point of the curves and after each resume point.
 
     Returns:
         One line for people.
@@ -78,10 +79,10 @@ def train(root: Path, run: Run) -> str:
     start, first_step = time.perf_counter(), 0
     if resume.exists():
         first_step = torch.load(resume, weights_only=True)["num_updates"] * agent.steps_per_update
-    curves = agent.train(resume=resume, description=str(run))
+    curves = agent.train(resume=resume, description=str(run), watch=watch)
     seconds = time.perf_counter() - start
     metadata = spec.describe(run)
-    tensors = {name: value.contiguous() for name, value in agent.policy.state_dict().items()}
+    tensors = {name: value.contiguous().clone() for name, value in agent.policy.state_dict().items()}
     # one key: the order of several would differ from process to process
     policy = safetensors.torch.save(tensors, {"rllte_hub": json.dumps(metadata)})
     write_bytes(root / run.path("policy"), policy)

@@ -1,0 +1,67 @@
+"""What the coordinator of `rllte-hub run` costs: thousands of tasks that only sleep, on pretended cores."""
+
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import click
+from planner import make_recipes
+
+from rllte.pipeline import lock
+from rllte.pipeline.batch import Summary, _note, _record
+from rllte.pipeline.display import Display
+from rllte.pipeline.place import Checkout
+from rllte.pipeline.plan import Plan
+from rllte.pipeline.runner import execute
+from rllte.pipeline.work import Outcome, Task, stale_work
+
+
+def sleep(place: Checkout, task: Task, board: Any) -> Outcome:
+    """Do nothing for a moment, and return entries as a real task does."""
+    board.put.remote(task.name, {"stage": "sleep", "node": "here"})
+    time.sleep(0.05)
+    entry = {"cmd": "sleep", "outs": [{"path": "x", "hash": "md5", "md5": "0" * 32, "size": 1}]}
+    return Outcome(task.name, {stage.address: lock.entry_text(entry) for stage in task.stages})
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--num-tasks", default=5000, help="About as many; a multiple of 20.")
+@click.option("--cores", default=16, help="That Ray is told there are.")
+@click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
+def main(num_tasks: int, cores: int, as_json: bool) -> None:
+    """Measure the coordinator's own processor time for each task, and count the writes of dvc.lock."""
+    writes = []
+    write_bytes = lock.write_bytes
+    lock.write_bytes = lambda path, data: (writes.append(path), write_bytes(path, data))  # type: ignore
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        make_recipes(root, num_tasks)
+        wall, cpu = time.perf_counter(), time.process_time()
+        works = stale_work(root, Plan(root), lambda run: True)
+        total = sum(len(work.tasks) for work in works)
+        place, summary, entries = Checkout(root), Summary(), dict[str, str]()
+        with Display(total) as display:
+            for outcome in execute(works, place, {}, display.show, jobs=cores, function=sleep):
+                entries |= outcome.entries
+                _note(root, place, outcome, summary)
+        _record(root, works, entries, place)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    result = {
+        "tasks": total,
+        "coordinator_ms_per_task": round(1000 * cpu / total, 2),
+        "lock_writes": len(writes),
+        "wall_s": round(wall, 1),
+    }
+    for name, value in result.items():
+        print(f"{name:24} {value:10}")
+    if as_json:
+        print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""Commands of ``rllte-hub`` about copies of artifacts: pull, verify, diff and cache."""
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rllte.errors import HubError
+from rllte.names import Run, cell_parts
+
+if TYPE_CHECKING:
+    from rllte.hub.catalogue import Artifact
+    from rllte.hub.source import Source
+
+KINDS = ("curves", "scores", "model")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def current_source() -> "Source":
+    """Return the source that the command line and the environment name."""
+    from rllte.hub.source import make_source
+
+    return make_source(**click.get_current_context().obj)
+
+
+def _kinds(_context: click.Context, _option: click.Parameter, text: str) -> list[str]:
+    kinds = ["model" if word.strip() == "models" else word.strip() for word in text.split(",")]
+    for kind in kinds:
+        if kind not in KINDS:
+            raise click.BadParameter(f"{kind!r} is none of curves, scores, models")
+    return kinds
+
+
+def _artifacts(
+    source: "Source", cells: Iterable[str], benchmark: str | None, everything: bool, kinds: Iterable[str]
+) -> "list[Artifact]":
+    catalogue = source.catalogue
+    owners = [catalogue.cell(*cell_parts(text)) for text in cells]
+    if everything or benchmark:
+        rows = catalogue.rows("published", benchmark)
+        owners += [catalogue.cell(row["benchmark"], row["agent"], row["env_id"]) for row in rows]
+    if not owners:
+        raise click.UsageError("name a CELL, or --benchmark, or --all")
+    return [artifact for owner in dict.fromkeys(owners) for artifact in catalogue.files(owner, kinds)]
+
+
+@click.command()
+@click.argument("cells", nargs=-1, metavar="[CELL]...")
+@click.option("--benchmark", help="All published cells of a benchmark.")
+@click.option("--all", "everything", is_flag=True, help="All published cells.")
+@click.option("--kind", "kinds", default="curves,scores,models", show_default=True, callback=_kinds)
+def pull(cells: tuple[str, ...], benchmark: str | None, everything: bool, kinds: list[str]) -> None:
+    """Fetch curves, scores and models of each CELL into the cache, several files at once."""
+    from rllte.hub.store import fetch_all
+
+    source = current_source()
+    wanted = _artifacts(source, cells, benchmark, everything, kinds)
+    fetched = fetch_all(source, wanted, "pull")
+    size = sum(artifact.size for artifact in wanted)
+    click.echo(f"{len(wanted)} files, {size / 1e6:.2f} MB; {fetched / 1e6:.2f} MB were fetched", err=True)
+
+
+@click.command()
+@click.argument("cells", nargs=-1, metavar="[CELL]...")
+@click.option("--replay", metavar="RUN", help="Play RUN's stored evaluation again with its stored model.")
+@as_json
+def verify(cells: tuple[str, ...], replay: str | None, as_json: bool) -> None:
+    """Hash all copies, or those of each CELL, in checkout and cache; exit code 1 if one differs."""
+    if replay is not None:
+        _replay(replay, as_json)
+        return
+    from rllte.hub.check import check_copies
+
+    source = current_source()
+    catalogue = source.catalogue
+    wanted = _artifacts(source, cells, None, False, KINDS) if cells else catalogue.all_artifacts()
+    copies = list(check_copies(source, wanted))
+    problems = [copy for copy in copies if copy.problem]
+    if as_json:
+        rows = [
+            {"path": str(copy.path), "artifact": copy.artifact.path, "problem": copy.problem}
+            for copy in problems
+        ]
+        click.echo(json.dumps({"artifacts": len(wanted), "copies": len(copies), "problems": rows}, indent=2))
+    else:
+        for copy in problems:
+            click.echo(f"{copy.path} {copy.problem}")
+        found = f"{len(copies)} copies here, {len(problems)} not as published"
+        click.echo(f"{len(wanted)} artifacts, {found}", err=True)
+    if problems:
+        raise click.exceptions.Exit(1)
+
+
+def _replay(text: str, as_json: bool) -> None:
+    from rllte import registry
+
+    source, run = current_source(), Run.parse(text)
+    rows = registry.load("rllte.pipeline.replay:replay", "Playing needs")(source, run)
+    differing = [row for row in rows if row["published"] != row["replayed"]]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        for row in differing:
+            returns = f"published {row['published']}, replayed {row['replayed']}"
+            click.echo(f"{row['split']} episode {row['episode']}: {returns}")
+        click.echo(f"{run}: {len(rows) - len(differing)} of {len(rows)} returns are as published", err=True)
+    if differing:
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@click.argument("rev_a", metavar="A")
+@click.argument("rev_b", metavar="[B]", required=False)
+@as_json
+def diff(rev_a: str, rev_b: str | None, as_json: bool) -> None:
+    """List the cells that came, went or moved from revision A to B, or to the checkout as it stands."""
+    from rllte.hub.compare import diff as find_diff
+
+    rows = find_diff(rev_a, rev_b, repo=click.get_current_context().obj["repo"])
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        means = " → ".join("–" if row[key] is None else f"{row[key]:.4g}" for key in ("mean_a", "mean_b"))
+        moved = f" ({', '.join(row['moved'])})" if row["moved"] else ""
+        change = "" if row["difference"] is None else f", difference {row['difference']:+.4g}"
+        name = f"{row['benchmark']}/{row['agent']}/{row['env_id']}"
+        click.echo(f"{row['change']:8} {name}{moved}: mean score {means}{change}")
+    click.echo(f"{len(rows)} cells differ", err=True)
+
+
+@click.group()
+def cache() -> None:
+    """Look at the cache, or prune it. RLLTE_HUB_CACHE says where it is."""
+
+
+@cache.command(name="ls")
+@as_json
+def cache_ls(as_json: bool) -> None:
+    """List the revisions that are pinned, and how much the cache holds."""
+    from rllte.environment import cache_dir
+    from rllte.hub.check import folder_size, pinned_revisions
+
+    facts: dict[str, Any] = {
+        "folder": str(cache_dir()),
+        "bytes": {name: folder_size(cache_dir() / name) for name in ("md5", "revisions", "git", "parts")},
+        "files": sum(1 for _ in (cache_dir() / "md5").glob("*/*")),
+        "revisions": pinned_revisions(),
+    }
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    click.echo(f"{facts['folder']}: {facts['files']} files, {facts['bytes']['md5'] / 1e6:.2f} MB")
+    for commit, names in facts["revisions"].items():
+        click.echo(f"{commit}  {', '.join(names)}")
+
+
+@cache.command(name="prune")
+@click.option("--forget", metavar="REV", multiple=True, help="Keep a pinned revision no longer.")
+@click.option("--dry-run", is_flag=True, help="Say what would be deleted, and delete nothing.")
+def cache_prune(forget: tuple[str, ...], dry_run: bool) -> None:
+    """Delete what neither a pinned revision nor the present catalogue uses."""
+    from rllte.hub.check import folder_size, prune, unused_files
+    from rllte.hub.check import forget as forget_revision
+
+    for rev in forget:
+        if not dry_run and not forget_revision(rev):
+            raise HubError(f"No revision {rev!r} is pinned. See: rllte-hub cache ls")
+    unused = unused_files(current_source())
+    size = sum(folder_size(path) for path in unused)
+    if dry_run:
+        for path in unused:
+            click.echo(path)
+    else:
+        prune(unused)
+    click.echo(f"{len(unused)} files, {size / 1e6:.2f} MB{' would be' if dry_run else ''} deleted", err=True)
+
+
+COMMANDS = (pull, verify, diff, cache)

@@ -1,0 +1,25 @@
+"""What the environment variables ``RLLTE_HUB_…`` say."""
+
+import os
+from pathlib import Path
+
+
+def cache_dir() -> Path:
+    """Return the cache: ``RLLTE_HUB_CACHE``, or ``rllte-hub`` in the user's cache folder."""
+    chosen = os.environ.get("RLLTE_HUB_CACHE")
+    chosen = chosen or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "rllte-hub")
+    return Path(os.path.abspath(os.path.expanduser(chosen)))
+
+
+def offline() -> bool:
+    """Return whether ``RLLTE_HUB_OFFLINE`` forbids the network."""
+    return _is_on("RLLTE_HUB_OFFLINE")
+
+
+def bars_disabled() -> bool | None:
+    """Return tqdm's ``disable``: True by ``RLLTE_HUB_DISABLE_PROGRESS_BARS``, else None: off in a pipe."""
+    return _is_on("RLLTE_HUB_DISABLE_PROGRESS_BARS") or None
+
+
+def _is_on(name: str) -> bool:
+    return os.environ.get(name, "").strip().lower() not in ("", "0", "false", "no", "off")

@@ -1,0 +1,245 @@
+"""Git, asked as little as possible: the commit that a name means, and single files of a commit.
+
+A repository is a folder or a URL. Of a URL the cache keeps a bare repository with commits and trees. Files
+come when they are asked for, many in one request, where the server can do that (partial clone).
+"""
+
+import functools
+import hashlib
+import json
+import os
+import re
+import subprocess
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+from rllte.environment import cache_dir, offline
+from rllte.errors import HubError, UnknownNameError
+from rllte.files import locked, write_bytes
+
+_URL = re.compile(r"(https?|ssh|git|file)://|[\w.-]+@[\w.-]+:")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_ALL_REFS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+_OWN_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # of a hook that we may run in
+
+
+class _GitError(HubError):
+    pass
+
+
+def is_url(repo: str) -> bool:
+    """Return whether a repository is at the end of a URL, such as ``https://…`` or ``git@host:path``."""
+    return _URL.match(repo) is not None
+
+
+def without_password(text: str) -> str:
+    """Return a text without the names and passwords of its URLs."""
+    return re.sub(r"(?<=://)[^/@\s]+@", "", text)
+
+
+@functools.cache
+def resolve(repo: str, rev: str) -> str:
+    """Return the full hash of the commit that a tag, branch or commit names, asked once in a process.
+
+    A tag of a URL is asked for once and then kept in the cache. Without the network a branch means
+    what it meant when it was last asked for, with a warning.
+
+    Raises:
+        UnknownNameError: The repository has no such revision.
+        HubError: The repository cannot be reached.
+    """
+    if _COMMIT.fullmatch(rev):
+        remember(repo, rev, rev, "commit")
+        return rev
+    if not is_url(repo):
+        return _resolve_local(repo, rev)
+    known = read_refs(repo).get(rev)
+    if known and (known["kind"] == "tag" or offline()):
+        return str(known["commit"])
+    if offline():
+        raise HubError(_offline_message(f"the revision {rev!r} of {without_password(repo)}"))
+    try:
+        commit, kind = _resolve_url(repo, rev)
+    except _GitError as error:
+        if not known:
+            raise
+        warnings.warn(f"{error} {rev!r} is taken for {known['commit']}, as before.", stacklevel=2)
+        return str(known["commit"])
+    remember(repo, rev, commit, kind)
+    return commit
+
+
+def _resolve_local(repo: str, rev: str) -> str:
+    try:
+        commit = _git("rev-parse", "--verify", "--end-of-options", f"{rev}^{{commit}}", folder=repo)
+    except _GitError:
+        names = _git("for-each-ref", "--format=%(refname:short)", "refs/tags", "refs/heads", folder=repo)
+        raise UnknownNameError("revision", rev, names.decode().split(), where=repo) from None
+    found = commit.decode().strip()
+    remember(repo, rev, found, "commit")
+    return found
+
+
+def _resolve_url(url: str, rev: str) -> tuple[str, str]:
+    lines = _git("ls-remote", "--", url).decode().splitlines()
+    refs = {name: commit for commit, name in (line.split("\t", 1) for line in lines)}
+    for name, kind in (
+        (f"refs/tags/{rev}^{{}}", "tag"),
+        (f"refs/tags/{rev}", "tag"),
+        (f"refs/heads/{rev}", "branch"),
+        (rev if rev == "HEAD" else "", "branch"),
+    ):
+        if name in refs:
+            return refs[name], kind
+    if re.fullmatch("[0-9a-f]{4,39}", rev):
+        _fetch(url, *_ALL_REFS)
+        return _resolve_local(str(_mirror(url)), rev), "commit"
+    names = [name.split("/", 2)[2] for name in refs if name.startswith(("refs/tags/", "refs/heads/"))]
+    raise UnknownNameError(
+        "revision", rev, (name for name in names if not name.endswith("^{}")), where=without_password(url)
+    )
+
+
+def read_files(repo: str, commit: str, paths: Iterable[str]) -> dict[str, bytes]:
+    """Return the files of a commit that are at these paths or in these folders, by path.
+
+    Links and submodules are left out.
+
+    Raises:
+        HubError: The repository has no such commit, or cannot be reached.
+    """
+    folder = _with_commit(repo, commit)
+    rows = _git("ls-tree", "-r", "-z", "--full-tree", commit, "--", *paths, folder=folder).decode()
+    oids: dict[str, str] = {}
+    for row in rows.split("\0")[:-1]:
+        facts, path = row.split("\t", 1)
+        mode, kind, oid = facts.split(" ")
+        if kind == "blob" and mode != "120000":
+            oids[path] = oid
+    _fetch_missing(repo, folder, sorted(set(oids.values())))
+    asked = "\n".join(oids.values()) + "\n"
+    answer = _git("cat-file", "--batch", folder=folder, stdin=asked.encode()) if oids else b""
+    files, position = {}, 0
+    for path in oids:
+        end = answer.index(b"\n", position)
+        header = answer[position:end].split(b" ")
+        if len(header) != 3:
+            raise HubError(f"{without_password(repo)}: {path} of {commit[:12]} cannot be read.")
+        size = int(header[2])
+        files[path] = answer[end + 1 : end + 1 + size]
+        position = end + size + 2
+    return files
+
+
+def _with_commit(repo: str, commit: str) -> str:
+    """Return the folder of a repository that has a commit with its trees."""
+    if not is_url(repo):
+        return repo
+    folder = str(_mirror(repo))
+    if not _has(folder, commit):
+        try:
+            _fetch(repo, f"{commit}:refs/revisions/{commit}", "--depth=1")
+        except _GitError:  # some servers give named commits alone
+            _fetch(repo, *_ALL_REFS)
+    if not _has(folder, commit):
+        raise UnknownNameError("revision", commit, (), where=without_password(repo), hint="No branch has it.")
+    return folder
+
+
+def _has(folder: str, commit: str) -> bool:
+    try:
+        _git("cat-file", "-e", f"{commit}^{{commit}}", folder=folder)
+    except _GitError:
+        return False
+    return True
+
+
+def _fetch_missing(repo: str, folder: str, oids: list[str]) -> None:
+    """Ask the server for all objects at once that a partial clone has left there."""
+    if not is_url(repo):
+        return
+    checked = _git("cat-file", "--batch-check", folder=folder, stdin=("\n".join(oids) + "\n").encode())
+    missing = [line.split(b" ")[0].decode() for line in checked.splitlines() if line.endswith(b" missing")]
+    if missing:
+        _fetch(repo, *missing)
+
+
+def _mirror(url: str) -> Path:
+    folder = cache_dir() / "git" / f"{_key(url)}.git"
+    if not (folder / "HEAD").exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _git("init", "--quiet", "--bare", str(folder))
+    return folder
+
+
+def _fetch(url: str, *what: str) -> None:
+    if offline():
+        raise HubError(_offline_message(f"{without_password(url)}, which is not in the cache"))
+    options = [what_ for what_ in what if what_.startswith("--")]
+    refs = [what_ for what_ in what if not what_.startswith("--")]
+    origin = (f"remote.origin.url={url}", "remote.origin.promisor=true", "gc.auto=0")
+    settings = [word for setting in origin for word in ("-c", setting)]  # a password is not written down
+    fetch = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--filter=blob:none", *options)
+    mirror = _mirror(url)
+    with locked(mirror.with_suffix(".lock")):
+        _git(*settings, *fetch, "origin", "--stdin", folder=str(mirror), stdin="\n".join(refs).encode())
+
+
+def _git(*arguments: str, folder: str | None = None, stdin: bytes = b"") -> bytes:
+    environment = {key: value for key, value in os.environ.items() if key not in _OWN_VARIABLES}
+    environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_NO_LAZY_FETCH": "1"}
+    command = ["git", *(("-C", folder) if folder else ()), *arguments]
+    try:
+        done = subprocess.run(command, input=stdin, capture_output=True, env=environment)
+    except FileNotFoundError:
+        raise HubError("There is no program git, which revisions need. Install git.") from None
+    if done.returncode:
+        text = " ".join(without_password(done.stderr.decode(errors="replace")).split()).rstrip(".")
+        raise _GitError(f"git says: {text[-300:] or f'exit code {done.returncode}'}.")
+    return done.stdout
+
+
+def _offline_message(what: str) -> str:
+    return f"RLLTE_HUB_OFFLINE is set, so {what} cannot be asked for. Unset it, and load or pull once."
+
+
+def _key(repo: str) -> str:
+    return hashlib.sha256(repo.encode()).hexdigest()[:16]
+
+
+def _refs_file(repo: str) -> Path:
+    return cache_dir() / "refs" / f"{_key(repo)}.json"
+
+
+def read_refs(repo: str) -> dict[str, dict[str, str]]:
+    """Return the revisions of a repository that were asked for: ``commit`` and ``kind`` by name."""
+    try:
+        return dict(json.loads(_refs_file(repo).read_bytes())["revs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def read_refs_file(file: Path) -> list[tuple[str, str, str]]:
+    """Return repository, name and commit of each revision in a file of the cache's ``refs``."""
+    try:
+        content = json.loads(file.read_bytes())
+        return [(content["repo"], rev, row["commit"]) for rev, row in content["revs"].items()]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def forget(file: Path, rev: str) -> bool:
+    """Take a revision out of a file of the cache's ``refs``; return whether it was there."""
+    content = json.loads(file.read_bytes())
+    found = content["revs"].pop(rev, None) is not None
+    write_bytes(file, json.dumps(content, indent=1).encode())
+    return found
+
+
+def remember(repo: str, rev: str, commit: str, kind: str) -> None:
+    """Write down that a revision is in use, so that pruning keeps what it needs."""
+    known = read_refs(repo)
+    if known.get(rev) != (row := {"commit": commit, "kind": kind}):
+        content = {"repo": without_password(repo), "revs": {**known, rev: row}}
+        write_bytes(_refs_file(repo), json.dumps(content, indent=1).encode())

@@ -1,0 +1,261 @@
+"""A batch: everything that is missing or stale is made, recorded in one go, and listed in the catalogue."""
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rllte.errors import HubError
+from rllte.names import BENCHMARKS, Run
+from rllte.pipeline import record, runner
+from rllte.pipeline.display import Display
+from rllte.pipeline.lock import read_texts
+from rllte.pipeline.params import read_runs, read_support
+from rllte.pipeline.place import Checkout, OwnFolder, may_pass, patiently
+from rllte.pipeline.plan import Plan
+from rllte.pipeline.planned import add_lines, planned_runs, remove_lines
+from rllte.pipeline.work import Outcome, Work, check_targets, stale_work, wanted_by
+
+_LOCK = ".dvc/tmp/rllte-hub/run.lock"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a batch is asked for: the options of ``rllte-hub run``.
+
+    Attributes:
+        targets: Cells and runs; all by default.
+        benchmark: Only of this.
+        agent: Only of this.
+        planned: Also cells that are only planned, at the paper scale.
+        jobs: Tasks at once.
+        threads: Cores for each run.
+        address: Of a Ray cluster; None is this machine.
+        shared: Whether all nodes of the cluster see the checkout.
+        remote: The DVC remote through which nodes share results otherwise; the default one if None.
+    """
+
+    targets: tuple[str, ...] = ()
+    benchmark: str | None = None
+    agent: str | None = None
+    planned: bool = False
+    jobs: int | None = None
+    threads: int | None = None
+    address: str | None = None
+    shared: bool = False
+    remote: str | None = None
+
+
+@dataclass
+class Summary:
+    """What became of a batch.
+
+    Attributes:
+        done: Tasks that were finished.
+        failed: One line for each that was not, by its name.
+        interrupted: Whether it was stopped.
+    """
+
+    done: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    interrupted: bool = False
+
+
+def run_batch(root: Path, options: Options) -> Summary:
+    """Train, evaluate, export and collect what is missing or stale, and write the catalogue.
+
+    Args:
+        root: The repository.
+        options: Which, and where.
+
+    Raises:
+        UnknownNameError: What was asked for does not exist.
+        HubError: Another batch works on this checkout, the options do not fit, or the disk or the remote
+            failed the coordinator itself.
+    """
+    with _only_one(root), _terminated_as_interrupted(), _readable_errors():
+        wanted = wanted_by(options.targets, options.benchmark, options.agent)
+        added = planned_runs(root, wanted) if options.planned else []
+        add_lines(root, added)
+        unfinished = {run.cell for run in added}
+        try:
+            check_targets(options.targets, listed_runs(root))
+            plan = _with_pulled(root, Plan(root), options)
+            works = stale_work(root, plan, wanted, options.threads)
+            place = _place(root, options)
+            summary, entries = _execute(root, works, place, options)
+            complete = {work.cell for work in works if not _missing(work, entries)}
+            unfinished -= complete
+        finally:
+            remove_lines(root, [run for run in added if run.cell in unfinished])
+        recorded = [work for work in works if work.cell not in unfinished]
+        _record(root, recorded, entries, place)
+        if not summary.interrupted and (summary.done or not works):
+            try:
+                _make_catalogue(root, place, summary)
+            except KeyboardInterrupt:
+                summary.interrupted = True
+        return summary
+
+
+def listed_runs(root: Path) -> list[Run]:
+    """Return the runs of all pipelines that stand in params.yaml."""
+    return [
+        run
+        for benchmark in BENCHMARKS
+        for agent in read_support(root, benchmark).agents
+        for run in read_runs(root, benchmark, agent)
+    ]
+
+
+def _execute(
+    root: Path, works: list[Work], place: Checkout, options: Options
+) -> tuple[Summary, dict[str, str]]:
+    """Return what became of the tasks, and the entries of the stages that were finished by address."""
+    summary, done = Summary(), dict[str, str]()
+    if not works:
+        return summary, done
+    known = _locked(root, works)
+    if isinstance(place, OwnFolder):
+        made = {stage.address for work in works for task in work.tasks for stage in task.stages}
+        reads = {address for work in works for task in work.tasks for address in work.inputs(task)}
+        patiently(record.push)(root, sorted((reads & set(known)) - made), place.remote)
+    total = sum(len(work.tasks) for work in works)
+    with Display(total) as display:
+        outcomes = runner.execute(
+            works, place, known, display.show, address=options.address, jobs=options.jobs
+        )
+        try:
+            with closing(outcomes):
+                for outcome in outcomes:
+                    display.finished(outcome)
+                    done |= outcome.entries
+                    _note(root, place, outcome, summary)
+        except KeyboardInterrupt:
+            summary.interrupted = True
+    return summary, done
+
+
+def _note(root: Path, place: Checkout, outcome: Outcome, summary: Summary) -> None:
+    if isinstance(place, OwnFolder):
+        log = Checkout(root).logs / f"{outcome.task}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a") as file:
+            file.write(outcome.log)
+    if outcome.error:
+        summary.failed[outcome.task] = outcome.error
+    else:
+        summary.done.append(outcome.task)
+
+
+def _missing(work: Work, entries: dict[str, str]) -> list[str]:
+    return [stage.address for task in work.tasks for stage in task.stages if stage.address not in entries]
+
+
+def _locked(root: Path, works: list[Work]) -> dict[str, str]:
+    files = {work.cell.stage_file for work in works}
+    return {
+        f"{file}:{name}": text
+        for file in files
+        for name, text in read_texts((root / file).with_suffix(".lock")).items()
+    }
+
+
+def _record(root: Path, works: list[Work], entries: dict[str, str], place: Checkout) -> None:
+    """Merge what was finished into the locks, once; bring it here if it was made elsewhere."""
+    addresses = [stage.address for work in works for task in work.tasks for stage in task.stages]
+    finished = {address: entries[address] for address in addresses if address in entries}
+    if not finished:
+        return
+    record.merge_entries(root, finished)
+    if isinstance(place, OwnFolder):
+        patiently(record.pull)(root, finished, place.remote)
+    tasks = [task for work in works for task in work.tasks]
+    patiently(place.forget)(
+        [task for task in tasks if all(stage.address in finished for stage in task.stages)]
+    )
+
+
+def _make_catalogue(root: Path, place: Checkout, summary: Summary) -> None:
+    """Let DVC run the stages that span benchmarks, as far as they are not up to date."""
+    _dvc(root, summary, "repro", "--single-item", "dvc.yaml")
+    if isinstance(place, OwnFolder):
+        _dvc(root, summary, "push", "--remote", place.remote, "dvc.yaml")
+
+
+def _dvc(root: Path, summary: Summary, *arguments: str) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = [sys.executable, "-m", "dvc", *arguments]
+    result = subprocess.run(
+        command, cwd=root, env={**os.environ, "PATH": path}, capture_output=True, text=True
+    )
+    if result.returncode != 0:
+        lines = [line for line in result.stderr.splitlines() if line.strip()] or ["no message"]
+        own = [line for line in lines if not line.startswith("ERROR:")]  # of the stage, before DVC's
+        summary.failed[f"dvc {arguments[0]} dvc.yaml"] = (own or lines)[-1]
+
+
+def _with_pulled(root: Path, plan: Plan, options: Options) -> Plan:
+    """Return the plan after what is recorded but not here was pulled, as far as that is possible."""
+    absent = plan.absent()
+    if not absent:
+        return plan
+    try:
+        record.pull(root, absent, options.remote)
+    except ConnectionError:
+        return Plan(root)  # what did not come is made again
+    return Plan(root)
+
+
+def _place(root: Path, options: Options) -> Checkout:
+    if options.address is None or options.shared:
+        return Checkout(root)
+    return OwnFolder.of(root, record.remote_for_nodes(root, options.remote))
+
+
+@contextmanager
+def _only_one(root: Path) -> Iterator[None]:
+    path = root / _LOCK
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise HubError(f"Another rllte-hub run works on {root}: {file.read().strip()}.") from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield
+
+
+@contextmanager
+def _readable_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not may_pass(error):
+            raise
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise HubError(f"{text}. What was finished is kept; run the same command again.") from error
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Take SIGTERM, which Slurm and Kubernetes send, as Ctrl-C."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,194 @@
+"""What stands in the params.yaml files of ``pipelines/``: what is covered, set and published."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from rllte.errors import HubError, UnknownNameError
+from rllte.names import Cell, Run
+from rllte.pipeline.checked import checked
+
+
+@dataclass(frozen=True)
+class Support:
+    """What a benchmark covers, published or planned, and the budget of the paper scale.
+
+    Attributes:
+        agents: Names of agents.
+        env_ids: Names of environments.
+        num_train_steps: Env steps of a run at the paper scale.
+        num_train_steps_by_env: The budgets that differ from that, by env_id.
+        num_train_steps_by_agent: The budgets that differ from both, by agent.
+        num_seeds: Runs of a cell at the paper scale.
+    """
+
+    agents: list[str]
+    env_ids: list[str]
+    num_train_steps: int
+    num_train_steps_by_env: dict[str, int]
+    num_train_steps_by_agent: dict[str, int]
+    num_seeds: int
+
+    def budget(self, cell: Cell) -> int:
+        """Return the env steps of a run at the paper scale."""
+        by_env = self.num_train_steps_by_env.get(cell.env_id, self.num_train_steps)
+        return self.num_train_steps_by_agent.get(cell.agent, by_env)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run is given of a node, besides its threads.
+
+    Attributes:
+        num_gpus: Graphics processors, or a part of one.
+        memory_gb: Main memory in 10^9 bytes; 0 asks for nothing.
+        custom: Amounts of resources that a cluster gives names of its own.
+    """
+
+    num_gpus: float = 0.0
+    memory_gb: float = 0.0
+    custom: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BenchmarkParams:
+    """``pipelines/<benchmark>/params.yaml``."""
+
+    benchmark: str
+    support: dict[str, Any]
+    env: dict[str, Any]
+    train: dict[str, Any]
+    evaluation: dict[str, Any]
+    resources: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AgentParams:
+    """``pipelines/<benchmark>/<agent>/params.yaml``.
+
+    Attributes:
+        agent: Its name.
+        version: Of its behaviour.
+        source: Where the hyper-parameters come from.
+        differs: What differs from the benchmark's settings: ``env`` (in training and in evaluation),
+            ``train``, ``evaluation`` and ``resources``.
+        hyperparameters: Of the published scale.
+        by_env: The hyper-parameters that differ for one env_id, at both scales, by env_id.
+        paper: The hyper-parameters that differ at the paper scale.
+        envs: What is published, with its budget.
+        runs: What is published.
+    """
+
+    agent: str
+    version: int
+    source: str
+    differs: dict[str, Any]
+    hyperparameters: dict[str, Any]
+    by_env: dict[str, Any]
+    paper: dict[str, Any]
+    envs: dict[str, Any]
+    runs: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PublishedEnv:
+    """A line of ``envs``.
+
+    Attributes:
+        num_train_steps: The budget of the cell in env steps.
+        scale: At which the cell was trained.
+        hyperparameters: At the paper scale, what stands under ``paper``: here the cell's stages depend on it.
+    """
+
+    num_train_steps: int
+    scale: str = "published"
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PublishedRun:
+    """A line of ``runs``."""
+
+    env_id: str
+    seed: int
+
+
+def read_benchmark(root: Path, benchmark: str) -> BenchmarkParams:
+    """Read the settings that the agents of a benchmark share."""
+    return _read(root, f"pipelines/{benchmark}/params.yaml", BenchmarkParams)
+
+
+def read_agent(root: Path, benchmark: str, agent: str) -> AgentParams:
+    """Read the settings of an agent on a benchmark.
+
+    Raises:
+        UnknownNameError: The benchmark has no pipeline of that agent.
+    """
+    known = sorted(path.parent.name for path in root.glob(f"pipelines/{benchmark}/*/params.yaml"))
+    if agent not in known:
+        raise UnknownNameError("agent", agent, known, where=f"benchmark '{benchmark}'")
+    return _read(root, f"pipelines/{benchmark}/{agent}/params.yaml", AgentParams)
+
+
+def read_support(root: Path, benchmark: str) -> Support:
+    """Read what a benchmark covers."""
+    where = f"pipelines/{benchmark}/params.yaml: support"
+    return checked(Support, read_benchmark(root, benchmark).support, where)
+
+
+def read_resources(root: Path, benchmark: str, agent: str) -> Resources:
+    """Read what a run of an agent is given of a node."""
+    own = read_agent(root, benchmark, agent).differs.get("resources", {})
+    where = f"pipelines/{benchmark}/**/params.yaml: resources"
+    return checked(Resources, {**read_benchmark(root, benchmark).resources, **own}, where)
+
+
+def read_runs(root: Path, benchmark: str, agent: str) -> list[Run]:
+    """Return the published runs of an agent on a benchmark, sorted."""
+    params = read_agent(root, benchmark, agent)
+    runs = []
+    for name, line in params.runs.items():
+        where = f"pipelines/{benchmark}/{agent}/params.yaml: runs.{name}"
+        published = checked(PublishedRun, line, where)
+        run = Run(Cell(benchmark, agent, published.env_id), published.seed)
+        if str(run) != f"{benchmark}/{agent}/{name}":
+            raise HubError(f"{where} is {line}; write {run.cell.env_id}/seed-{run.seed} for its name.")
+        runs.append(run)
+    return sorted(runs)
+
+
+def published_env(own: AgentParams, cell: Cell) -> PublishedEnv | None:
+    """Return the line of a cell in ``envs``, if it has one.
+
+    Raises:
+        HubError: The line is of the paper scale, but its hyper-parameters are not.
+    """
+    if cell.env_id not in own.envs:
+        return None
+    where = f"pipelines/{cell.benchmark}/{cell.agent}/params.yaml: envs.{cell.env_id}"
+    line: PublishedEnv = checked(PublishedEnv, own.envs[cell.env_id], where)
+    expected = own.paper if line.scale == "paper" else {}
+    if line.hyperparameters != expected:
+        raise HubError(f"{where}.hyperparameters is {line.hyperparameters}; at this scale write {expected}.")
+    return line
+
+
+def env_options(shared: BenchmarkParams, own: AgentParams) -> dict[str, Any]:
+    """Return the options of a benchmark's environments with those that an agent needs, for each purpose."""
+    if not own.differs["env"]:
+        return shared.env
+    purposes = dict.fromkeys(["training", "evaluation", *shared.env])
+    return {purpose: {**shared.env.get(purpose, {}), **own.differs["env"]} for purpose in purposes}
+
+
+def _read(root: Path, path: str, kind: type[Any]) -> Any:
+    try:
+        values = YAML(typ="safe").load((root / path).read_text())
+    except FileNotFoundError:
+        raise HubError(f"{path} is not in {root}. Is it a checkout of RLLTE Hub?") from None
+    except YAMLError as error:
+        raise HubError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    return checked(kind, values, path)

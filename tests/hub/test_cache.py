@@ -1,0 +1,216 @@
+"""The cache: what pull, verify and prune do with it, and what nothing does to what is outside."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from rllte.environment import cache_dir
+from rllte.errors import HubError
+from rllte.hub import MiniGrid
+from rllte.hub.source import make_source
+from rllte.hub.store import cache_path
+from tests.conftest import CELL, RUNS, run_program
+from tests.test_cli import run
+
+NAMES = {"agent": "ppo", "env_id": "Empty-5x5-v0"}
+
+
+def artifact_of(path):
+    return next(row for row in make_source().catalogue.all_artifacts() if row.path == path)
+
+
+def pull_all():
+    run("pull", "--all")
+    return sorted(path for path in (cache_dir() / "md5").rglob("*") if path.is_file())
+
+
+def test_kinds_and_cells_choose_what_is_pulled(hub):
+    run("pull", str(CELL), "--kind", "models")
+    assert cache_path(artifact_of(RUNS[0].path("model"))).exists()
+    assert not cache_path(artifact_of(CELL.path("scores"))).exists()
+    result = run("pull", "--benchmark", "minigrid")
+    assert result.stderr.splitlines()[-1].startswith("4 files")
+    assert cache_path(artifact_of(CELL.path("scores"))).exists()
+
+
+def test_a_pull_that_names_nothing_is_wrong_usage(hub):
+    assert "name a CELL, or --benchmark, or --all" in run("pull", code=2).stderr
+
+
+def test_verify_says_which_copy_differs_and_how(hub):
+    assert pull_all()
+    assert run("verify").output.endswith("0 not as published\n")
+    path = cache_path(artifact_of(CELL.path("curves")))
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    found = json.loads(run("verify", "--json", code=1).stdout)
+    (problem,) = found["problems"]
+    assert (problem["path"], problem["artifact"]) == (str(path), CELL.path("curves"))
+    assert problem["problem"].startswith("has md5")
+    run("verify", str(CELL), code=1)
+
+
+def test_a_replay_gives_the_stored_returns(hub):
+    rows = json.loads(run("verify", "--replay", str(RUNS[1]), "--json").stdout)
+    assert [row["replayed"] for row in rows] == MiniGrid().load_scores(**NAMES)[1].tolist()
+
+
+def test_a_replay_that_differs_exits_with_1(hub):
+    scores = hub / CELL.path("scores")
+    other = artifact_of(RUNS[0].path("model"))
+    content = json.loads((hub / "catalogue.json").read_text())
+    for row in content["artifacts"]:  # the model of seed 0 in the place of that of seed 1
+        if row["path"] == RUNS[1].path("model"):
+            row.update(md5=other.md5, sha256=other.sha256, size=other.size)
+    (hub / "catalogue.json").write_text(json.dumps(content))
+    assert not scores.exists()
+    rows = json.loads(run("verify", "--replay", str(RUNS[1]), "--json", code=1).stdout)
+    assert any(row["replayed"] != row["published"] for row in rows)
+
+
+def test_pruning_keeps_what_the_catalogue_and_pinned_revisions_use(hub, tmp_path):
+    files = pull_all()
+    stray = cache_dir() / "md5/00/0123456789abcdef0123456789abcd"
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_bytes(b"of no catalogue")
+    (cache_dir() / "parts").mkdir(exist_ok=True)
+    (cache_dir() / "parts/begun").write_bytes(b"half")
+    assert str(stray) in run("cache", "prune", "--dry-run").stdout
+    assert stray.exists()
+    run("cache", "prune")
+    assert not stray.exists()
+    assert not (cache_dir() / "parts/begun").exists()
+    assert all(path.exists() for path in files)
+
+
+def test_a_pinned_revision_is_kept_until_it_is_forgotten(hub):
+    pull_all()
+    commit = MiniGrid(rev="HEAD").source.commit
+    MiniGrid(rev="HEAD").load_scores(**NAMES)
+    content = json.loads((hub / "catalogue.json").read_text())
+    content["artifacts"] = []
+    (hub / "catalogue.json").write_text(json.dumps(content))
+    kept = cache_path(next(iter(make_source(hub, "HEAD").catalogue.all_artifacts())))
+    assert kept.exists()
+    assert commit in run("cache", "ls").stdout
+    run("cache", "prune")
+    assert kept.exists()
+    run("cache", "prune", "--forget", "HEAD")
+    assert not kept.exists()
+    assert not (cache_dir() / "revisions" / commit).exists()
+
+
+def test_forgetting_what_is_not_pinned_is_an_error(hub):
+    assert "No revision 'v9' is pinned" in run("cache", "prune", "--forget", "v9", code=1).stderr
+
+
+def test_a_link_in_the_cache_is_not_followed(hub, tmp_path):
+    artifact = artifact_of(CELL.path("scores"))
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"mine")
+    path = cache_path(artifact)
+    path.parent.mkdir(parents=True)
+    path.symlink_to(outside)
+    MiniGrid().load_scores(**NAMES)
+    assert outside.read_bytes() == b"mine"
+    assert path.is_file()
+    assert not path.is_symlink(), "replaced by the artifact"
+
+
+def test_a_folder_of_the_cache_that_leads_elsewhere_is_refused(hub, tmp_path):
+    artifact = artifact_of(CELL.path("scores"))
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (cache_dir() / "md5").mkdir(parents=True)
+    (cache_dir() / "md5" / artifact.md5[:2]).symlink_to(outside)
+    with pytest.raises(HubError, match="leads out of the cache"):
+        MiniGrid().load_scores(**NAMES)
+    assert list(outside.iterdir()) == []
+
+
+def test_a_cache_that_is_a_link_itself_is_the_users_choice(hub, tmp_path, monkeypatch):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    monkeypatch.setenv("RLLTE_HUB_CACHE", str(tmp_path / "link"))
+    assert MiniGrid().load_scores(**NAMES).shape == (2, 4)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 100 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(folder)], capture_output=True
+    )
+    if done.returncode:
+        pytest.skip("this user cannot mount a small disk")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_a_clear_error_and_what_was_cached_stays(hub, small_disk, monkeypatch):
+    monkeypatch.setenv("RLLTE_HUB_CACHE", str(small_disk))
+    expected = MiniGrid().load_scores(**NAMES)
+    with pytest.raises(HubError, match=r"cannot be written \(No space left on device\)") as caught:
+        MiniGrid().load_models(**NAMES)
+    assert "RLLTE_HUB_CACHE" in str(caught.value)
+    assert (MiniGrid().load_scores(**NAMES) == expected).all()
+    assert not any((small_disk / "parts").iterdir()), "the disk is not left full of a part"
+
+
+def test_a_read_only_cache_loads_what_it_has(hub, small_disk, monkeypatch):
+    monkeypatch.setenv("RLLTE_HUB_CACHE", str(small_disk))
+    expected = MiniGrid().load_scores(**NAMES)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    assert (MiniGrid().load_scores(**NAMES) == expected).all()
+    with pytest.raises(HubError, match=r"cannot be written \(Read-only file system\)"):
+        MiniGrid().load_curves(**NAMES)
+
+
+def test_many_tables_of_one_agent_come_in_one_file(hub, monkeypatch):
+    from rllte.hub.remote import Remote
+
+    asked, read = [], Remote.read
+    monkeypatch.setattr(Remote, "read", lambda self, md5, *rest: asked.append(md5) or read(self, md5, *rest))
+    source = make_source()
+    zipped = source.catalogue.bundle("minigrid", "ppo")
+    tables = source.catalogue.tables("minigrid", "ppo")
+    monkeypatch.setattr("rllte.hub.bundle.ENOUGH_CELLS", 1)
+    monkeypatch.setattr("rllte.hub.bundle.ENOUGH_TABLES", 2)
+    MiniGrid().load_scores(**NAMES)
+    assert asked == [zipped.md5]
+    for artifact in tables:
+        assert cache_path(artifact).exists()
+
+
+def test_a_damaged_file_of_tables_costs_only_time(hub, monkeypatch):
+    source = make_source()
+    zipped = source.catalogue.bundle("minigrid", "ppo")
+    path = hub / "remote/files/md5" / zipped.md5[:2] / zipped.md5[2:]
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[::-1])
+    monkeypatch.setattr("rllte.hub.bundle.ENOUGH_CELLS", 1)
+    monkeypatch.setattr("rllte.hub.bundle.ENOUGH_TABLES", 2)
+    assert MiniGrid().load_scores(**NAMES).shape == (2, 4)
+
+
+def test_dvcs_own_cache_is_read_before_the_remote(hub):
+    run_program("dvc", "pull", "-q", cwd=hub)
+    shutil.rmtree(hub / "data")
+    (hub / "remote").rename(hub / "away")
+    assert MiniGrid().load_scores(**NAMES).shape == (2, 4)
+
+
+def test_bars_are_silent_in_a_pipe_and_by_the_environment(hub):
+    program = "from rllte.hub import MiniGrid; MiniGrid().load_models('Empty-5x5-v0', 'ppo')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert run("pull", "--all").stderr.count("\r") == 0
+
+
+def test_the_git_folder_of_a_hook_does_not_lead_the_loader_astray(hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
+    assert MiniGrid(rev="HEAD").load_scores(**NAMES).shape == (2, 4)

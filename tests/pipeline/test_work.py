@@ -1,0 +1,137 @@
+import shutil
+
+import pytest
+
+from rllte.errors import HubError, UnknownNameError
+from rllte.names import Cell, Run
+from rllte.pipeline.batch import listed_runs
+from rllte.pipeline.params import read_agent
+from rllte.pipeline.plan import Plan
+from rllte.pipeline.planned import add_lines, planned_runs, remove_lines
+from rllte.pipeline.spec import read_spec
+from rllte.pipeline.work import check_targets, stale_work, wanted_by
+from tests.conftest import CELL, ROOT, RUNS, edit_yaml, make_repository
+
+PARAMS = "pipelines/minigrid/ppo/params.yaml"
+
+
+def anything(run):
+    return True
+
+
+def stages(tasks):
+    return {task.name: [stage.name for stage in task.stages] for task in tasks}
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """A hub where nothing is trained. Not to be changed."""
+    return make_repository(tmp_path_factory.mktemp("work") / "hub")
+
+
+@pytest.fixture
+def checkout(published_hub, tmp_path):
+    return shutil.copytree(published_hub, tmp_path / "hub")
+
+
+def test_a_new_cell_has_a_task_for_each_run_and_one_after_them(empty):
+    (work,) = stale_work(empty, Plan(empty), anything)
+    names = [f"{CELL.env_id}/seed-{run.seed}" for run in RUNS]
+    assert stages(work.runs) == {
+        str(run): [f"train@{name}", f"evaluate@{name}"] for run, name in zip(RUNS, names, strict=True)
+    }
+    assert stages([work.last])[str(CELL)] == [*(f"export@{name}" for name in names), f"collect@{CELL.env_id}"]
+
+
+def test_nothing_is_done_where_everything_is_published(checkout):
+    assert stale_work(checkout, Plan(checkout), anything) == []
+
+
+def test_another_way_to_evaluate_trains_nothing(checkout):
+    edit_yaml(checkout / "pipelines/minigrid/params.yaml", lambda p: p["evaluation"].update(num_episodes=6))
+    (work,) = stale_work(checkout, Plan(checkout), anything)
+    assert [[stage.kind for stage in task.stages] for task in work.runs] == [["evaluate"], ["evaluate"]]
+    reads = work.inputs(work.runs[0])
+    assert reads == [f"pipelines/minigrid/ppo/dvc.yaml:train@{CELL.env_id}/seed-0"]
+
+
+def test_what_exports_and_collects_reads_all_runs_of_its_cell(empty):
+    (work,) = stale_work(empty, Plan(empty), anything)
+    kinds = sorted(address.partition(":")[2].partition("/")[0] for address in work.inputs(work.last))
+    assert kinds == [f"{kind}@{CELL.env_id}" for kind in ("evaluate", "evaluate", "train", "train")]
+
+
+def test_a_failed_run_is_not_exported_and_its_cell_not_collected(empty):
+    (work,) = stale_work(empty, Plan(empty), anything)
+    rest = work.finish({str(RUNS[0])})
+    assert [stage.name for stage in rest.stages] == [f"export@{CELL.env_id}/seed-1"]
+    assert work.finish({str(run) for run in RUNS}) is None
+
+
+def test_one_run_can_be_asked_for_and_its_cell_waits_for_the_others(empty):
+    (work,) = stale_work(empty, Plan(empty), wanted_by([str(RUNS[1])], None, None))
+    assert list(stages(work.runs)) == [str(RUNS[1])]
+    assert [stage.kind for stage in work.last.stages] == ["export"]
+    assert stale_work(empty, Plan(empty), wanted_by([], "atari", None)) == []
+
+
+def test_a_name_that_is_not_listed_is_an_error_with_the_nearest(empty):
+    with pytest.raises(UnknownNameError, match=f"Did you mean '{CELL}'"):
+        check_targets(["minigrid/ppo/Empty-5x5-v1"], listed_runs(empty))
+    with pytest.raises(UnknownNameError, match="Did you mean 'ppo'"):
+        wanted_by([], None, "pppo")
+    with pytest.raises(UnknownNameError, match="Unknown run"):
+        check_targets([f"{CELL}/seed-7"], listed_runs(empty))
+
+
+def test_resources_come_from_params_and_fewer_cores_than_threads_are_refused(tmp_path):
+    root = make_repository(tmp_path / "hub")
+    before = read_spec(root, CELL).hash
+
+    def ask(params):
+        params["resources"] = {"num_gpus": 0.5, "memory_gb": 2, "custom": {"big": 1}}
+
+    edit_yaml(root / "pipelines/minigrid/params.yaml", ask)
+    edit_yaml(root / PARAMS, lambda params: params["differs"].update(resources={"num_gpus": 1}))
+    assert read_spec(root, CELL).hash == before, "what a run is given does not change what it gives"
+    (work,) = stale_work(root, Plan(root), anything)
+    assert work.last.options == {
+        "num_cpus": 1, "num_gpus": 1, "memory": 2_000_000_000, "resources": {"big": 1}
+    }  # fmt: skip
+    edit_yaml(root / PARAMS, lambda params: params["differs"]["train"].update(num_threads=2))
+    with pytest.raises(HubError, match=r"computes with 2 threads, .* and gets --threads 1"):
+        stale_work(root, Plan(root), anything, threads=1)
+
+
+def test_another_setting_is_another_key_of_a_task(tmp_path):
+    root = make_repository(tmp_path / "hub")
+    (before,) = stale_work(root, Plan(root), anything)
+    edit_yaml(root / "pipelines/minigrid/params.yaml", lambda p: p["evaluation"].update(num_episodes=6))
+    (after,) = stale_work(root, Plan(root), anything)
+    assert before.runs[0].key != after.runs[0].key
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("pipelines/*/*/params.yaml")), ids=lambda p: str(p.parent))
+def test_lines_of_planned_cells_are_of_the_paper_scale_and_leave_no_trace_when_removed(path, tmp_path):
+    root = make_repository(tmp_path / "hub")
+    benchmark, agent = path.parts[-3:-1]
+    target = root / path.relative_to(ROOT)
+    before = target.read_text()
+    runs = planned_runs(root, wanted_by([], benchmark, agent))
+    add_lines(root, runs)
+    cell = runs[0].cell
+    listed = read_spec(root, cell)
+    assert listed == read_spec(ROOT, cell, "paper") or benchmark == "minigrid"
+    assert (listed.scale, read_agent(root, benchmark, agent).envs[cell.env_id]["scale"]) == ("paper", "paper")
+    assert set(runs) <= set(listed_runs(root))
+    assert not set(runs) & set(planned_runs(root, anything))
+    remove_lines(root, runs)
+    assert target.read_text() == before
+
+
+def test_a_cell_at_the_paper_scale_with_other_hyperparameters_is_refused(tmp_path):
+    root, cell = make_repository(tmp_path / "hub"), Cell("dmc", "sac", "walker_run")
+    add_lines(root, [Run(cell, 0)])
+    edit_yaml(root / "pipelines/dmc/sac/params.yaml", lambda params: params["paper"].update(batch_size=3))
+    with pytest.raises(HubError, match=r"envs.walker_run.hyperparameters is .* at this scale write"):
+        read_spec(root, cell)
