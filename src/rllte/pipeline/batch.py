@@ -80,7 +80,7 @@ def run_batch(root: Path, options: Options) -> Summary:
         HubError: Another batch works on this checkout, the options do not fit, or the disk or the remote
             failed the coordinator itself.
     """
-    with _only_one(root), _terminated_as_interrupted(), _readable_errors():
+    with _only_one(root), _Interrupts() as interrupts, _readable_errors():
         wanted = wanted_by(options.targets, options.benchmark, options.agent)
         added = planned_runs(root, wanted) if options.planned else []
         add_lines(root, added)
@@ -90,18 +90,16 @@ def run_batch(root: Path, options: Options) -> Summary:
             plan = _with_pulled(root, Plan(root), options)
             works = stale_work(root, plan, wanted, options.threads)
             place = _place(root, options)
-            summary, entries = _execute(root, works, place, options)
+            summary, entries = _execute(root, works, place, options, interrupts)
             complete = {work.cell for work in works if not _missing(work, entries)}
             unfinished -= complete
         finally:
             remove_lines(root, [run for run in added if run.cell in unfinished])
         recorded = [work for work in works if work.cell not in unfinished]
         _record(root, recorded, entries, place)
-        if not summary.interrupted and (summary.done or not works):
-            try:
-                _make_catalogue(root, place, summary)
-            except KeyboardInterrupt:
-                summary.interrupted = True
+        if not interrupts.asked and (summary.done or not works):
+            _make_catalogue(root, place, summary)
+        summary.interrupted = interrupts.asked
         return summary
 
 
@@ -116,7 +114,7 @@ def listed_runs(root: Path) -> list[Run]:
 
 
 def _execute(
-    root: Path, works: list[Work], place: Checkout, options: Options
+    root: Path, works: list[Work], place: Checkout, options: Options, interrupts: "_Interrupts"
 ) -> tuple[Summary, dict[str, str]]:
     """Return what became of the tasks, and the entries of the stages that were finished by address."""
     summary, done = Summary(), dict[str, str]()
@@ -128,18 +126,22 @@ def _execute(
         reads = {address for work in works for task in work.tasks for address in work.inputs(task)}
         patiently(record.push)(root, sorted((reads & set(known)) - made), place.remote)
     total = sum(len(work.tasks) for work in works)
+    interrupts.finish_first = True  # from here on, what a task has finished must reach the locks
     with Display(total) as display:
         outcomes = runner.execute(
-            works, place, known, display.show, address=options.address, jobs=options.jobs
+            works,
+            place,
+            known,
+            display.show,
+            address=options.address,
+            jobs=options.jobs,
+            stopped=lambda: interrupts.asked,
         )
-        try:
-            with closing(outcomes):
-                for outcome in outcomes:
-                    display.finished(outcome)
-                    done |= outcome.entries
-                    _note(root, place, outcome, summary)
-        except KeyboardInterrupt:
-            summary.interrupted = True
+        with closing(outcomes):
+            for outcome in outcomes:
+                display.finished(outcome)
+                done |= outcome.entries
+                _note(root, place, outcome, summary)
     return summary, done
 
 
@@ -247,15 +249,30 @@ def _readable_errors() -> Iterator[None]:
         raise HubError(f"{text}. What was finished is kept; run the same command again.") from error
 
 
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Take SIGTERM, which Slurm and Kubernetes send, as Ctrl-C."""
+class _Interrupts:
+    """Ctrl-C, and SIGTERM, which Slurm and Kubernetes send.
 
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
+    Attributes:
+        finish_first: Whether the first of them only sets ``asked``, for a stop at a place where nothing is
+            lost. Another stops at once, as any does before.
+        asked: Whether one has come.
+    """
 
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    def __init__(self) -> None:
+        self.finish_first = self.asked = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def _take(self, *_: Any) -> None:
+        if self.asked or not self.finish_first:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __enter__(self) -> "_Interrupts":
+        self._before = {
+            number: signal.signal(number, self._take) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

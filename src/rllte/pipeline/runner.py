@@ -54,6 +54,7 @@ def execute(
     *,
     address: str | None = None,
     jobs: int | None = None,
+    stopped: Callable[[], bool] = lambda: False,
     function: Function = perform_on_node,
 ) -> Generator[Outcome, None, None]:
     """Give each task to Ray as soon as it can run, and return what became of it, as it comes.
@@ -65,6 +66,7 @@ def execute(
         show: Is called again and again with what each running task is at.
         address: Of a Ray cluster; None starts Ray on this machine.
         jobs: Tasks at once; as many as there are cores by default.
+        stopped: Whether to end now, with what is running.
         function: What a worker does.
     """
     with _ray(address, jobs, works):
@@ -76,7 +78,7 @@ def execute(
             options = {name: value for name, value in task.options.items() if value}
             return remote.options(name=task.name, **options).remote(shared_place, task, board)
 
-        yield from _drive(works, entries, submit, _Poll(board, show), jobs if address else None)
+        yield from _drive(works, entries, submit, _Poll(board, show), jobs if address else None, stopped)
 
 
 def _drive(
@@ -85,6 +87,7 @@ def _drive(
     submit: Callable[[Task], Any],
     poll: Callable[[], None],
     limit: int | None,
+    stopped: Callable[[], bool],
 ) -> Iterator[Outcome]:
     work_of = {task.name: work for work in works for task in work.tasks}
     left = {work.cell: len(work.runs) for work in works}
@@ -92,7 +95,7 @@ def _drive(
     waiting.reverse()
     running: dict[Any, Task] = {}
     failed: set[str] = set()
-    while waiting or running:
+    while (waiting or running) and not stopped():
         while waiting and (limit is None or len(running) < limit):
             task = waiting.pop()
             needs = {name: entries[name] for name in work_of[task.name].inputs(task) if name in entries}
