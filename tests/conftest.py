@@ -113,8 +113,8 @@ def record(root):
     from rllte.pipeline.catalogue import build_catalogue
     from rllte.pipeline.collect import pack_tables
 
-    pack_tables(root, "minigrid/ppo")
     run_program("dvc", "commit", "-q", "-f", "pipelines/minigrid/ppo/dvc.yaml", cwd=root)
+    pack_tables(root, "minigrid/ppo")
     build_catalogue(root)
     run_program("dvc", "commit", "-q", "-f", "dvc.yaml", cwd=root)
     run_program("dvc", "push", "-q", cwd=root)

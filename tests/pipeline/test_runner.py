@@ -57,8 +57,9 @@ def is_clean(root):
 
 @pytest.fixture
 def hub(tmp_path):
-    """A hub in which nothing is trained."""
+    """A hub in which nothing is trained, and whose params.yaml names no agent with published cells."""
     root = make_repository(tmp_path / "hub")
+    edit_yaml(root / "params.yaml", lambda params: params.update({"tables": []}))
     git(root, "add", "-A")
     git(root, "commit", "-qm", "start")
     return root
@@ -69,6 +70,8 @@ def test_a_batch_gives_the_bytes_of_the_stages_one_by_one_and_dvc_calls_it_clean
     assert hashes(hub) == hashes(published_hub)
     assert is_clean(hub)
     assert "up to date" in run_program("dvc", "repro", "--dry", cwd=hub).stdout
+    bundle = "data/tables/minigrid/ppo.zip"
+    assert (hub / bundle).read_bytes() == (published_hub / bundle).read_bytes()
     assert re.search(rf"^\d/3 {CELL}: done$", errors, re.MULTILINE), "plain lines in a pipe"
     assert f"train {RUNS[1]}\n" in (hub / f"scratch/logs/{RUNS[1]}.log").read_text()
     # what no run touches any more is neither run nor recorded again
@@ -112,6 +115,8 @@ def test_a_failing_run_does_not_stop_the_others(hub, published_hub):
     errors = run(hub, code=1)
     assert re.search(rf"^{RUNS[0]}: FileExistsError: .*\(scratch/logs/{RUNS[0]}.log\)$", errors, re.MULTILINE)
     assert "Traceback" in (hub / f"scratch/logs/{RUNS[0]}.log").read_text()
+    assert "dvc repro" not in errors, "a cell that is not whole is left out of the catalogue"
+    assert {row["status"] for row in json.loads((hub / "catalogue.json").read_text())["cells"]} == {"planned"}
     recorded = {f"{kind}@{CELL.env_id}/seed-1" for kind in ("train", "evaluate", "export")}
     assert set(read_lock(hub / LOCK)) == recorded
     assert md5((hub / RUNS[1].path("model")).read_bytes()) == hashes(published_hub)[RUNS[1].path("model")]

@@ -20,7 +20,7 @@ from rllte.pipeline.lock import read_texts
 from rllte.pipeline.params import read_runs, read_support
 from rllte.pipeline.place import Checkout, OwnFolder, may_pass, patiently
 from rllte.pipeline.plan import Plan
-from rllte.pipeline.planned import add_lines, planned_runs, remove_lines
+from rllte.pipeline.planned import add_lines, list_tables, planned_runs, remove_lines
 from rllte.pipeline.work import Outcome, Work, check_targets, stale_work, wanted_by
 
 _LOCK = ".dvc/tmp/rllte-hub/run.lock"
@@ -187,6 +187,7 @@ def _record(root: Path, works: list[Work], entries: dict[str, str], place: Check
 
 def _make_catalogue(root: Path, place: Checkout, summary: Summary) -> None:
     """Let DVC run the stages that span benchmarks, as far as they are not up to date."""
+    list_tables(root)
     _dvc(root, summary, "repro", "--single-item", "dvc.yaml")
     if isinstance(place, OwnFolder):
         _dvc(root, summary, "push", "--remote", place.remote, "dvc.yaml")

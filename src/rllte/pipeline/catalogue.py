@@ -5,21 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ruamel.yaml import YAML
 
 from rllte import tables
-from rllte.errors import HubError, MissingArtifactError
+from rllte.errors import HubError
 from rllte.files import md5, sha256, write_bytes
 from rllte.hub.catalogue import FILE
 from rllte.hub.stats import mean_interval
 from rllte.names import BENCHMARKS, KINDS, Cell, Run, tables_path
 from rllte.pipeline import results
+from rllte.pipeline.collect import collected, read_recorded, recorded_outputs
 from rllte.pipeline.params import (
     Support,
     env_options,
     read_agent,
     read_benchmark,
-    read_runs,
     read_support,
 )
 from rllte.pipeline.spec import FORMAT_VERSION, read_spec
@@ -40,17 +39,16 @@ def build_catalogue(root: Path) -> None:
     for benchmark in BENCHMARKS:
         support = read_support(root, benchmark)
         for agent in support.agents:
-            runs: list[Run] = []
+            published: dict[Cell, list[Run]] = {}
             if (root / f"pipelines/{benchmark}/{agent}/dvc.yaml").exists():
                 pipelines[f"{benchmark}/{agent}"] = _settings(root, benchmark, agent)
-                runs = read_runs(root, benchmark, agent)
-            locked = _locked_outputs(root, benchmark, agent)
+                published = collected(root, benchmark, agent)
+            locked = recorded_outputs(root, benchmark, agent)
             for env_id in support.env_ids:
                 cell = Cell(benchmark, agent, env_id)
-                published = [run for run in runs if run.cell == cell and run.path("model") in locked]
-                rows = [_artifact(root, owner, kind, locked) for owner, kind in _files(cell, published)]
-                artifacts += rows
-                cells.append(_published(root, cell, published) if published else _planned(cell, support))
+                runs = published.get(cell, [])
+                artifacts += [_artifact(root, owner, kind, locked) for owner, kind in _files(cell, runs)]
+                cells.append(_published(root, cell, runs) if runs else _planned(cell, support))
             artifacts += _bundle(root, benchmark, agent)
     content = {"format": FORMAT_VERSION, "cells": cells, "artifacts": artifacts, "pipelines": pipelines}
     write_bytes(root / FILE, _one_row_a_line(content).encode())
@@ -78,26 +76,9 @@ def _settings(root: Path, benchmark: str, agent: str) -> dict[str, Any]:
     }
 
 
-def _locked_outputs(root: Path, benchmark: str, agent: str) -> dict[str, str]:
-    """Return the md5 of each output that the lock of a pipeline records."""
-    path = root / f"pipelines/{benchmark}/{agent}/dvc.lock"
-    if not path.exists():
-        return {}
-    stages = YAML(typ="safe").load(path.read_text())["stages"]
-    return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", ())}
-
-
 def _artifact(root: Path, owner: Cell | Run, kind: str, locked: dict[str, str]) -> dict[str, Any]:
-    path = owner.path(kind)
-    cell = owner.cell if isinstance(owner, Run) else owner
-    try:
-        data = (root / path).read_bytes()
-    except OSError:
-        raise MissingArtifactError(path, f"{path} is not in {root}. Get it with: dvc pull") from None
-    if locked.get(path) != md5(data):
-        raise HubError(
-            f"{path} has md5 {md5(data)}; dvc.lock says {locked.get(path)}. Run: dvc repro {cell.stage_file}"
-        )
+    path, cell = owner.path(kind), owner.cell if isinstance(owner, Run) else owner
+    data = read_recorded(root, owner, kind, locked)
     row = {**_file_facts(path, data, kind), **_names(cell)}
     if isinstance(owner, Run):
         row["seed"] = owner.seed

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from rllte import tables
 from rllte.errors import HubError, MissingArtifactError
-from rllte.files import write_bytes
+from rllte.files import md5, write_bytes
 from rllte.hub import bundle
-from rllte.names import Cell, agent_name, benchmark_name, tables_path
+from rllte.names import Cell, Run, agent_name, benchmark_name, tables_path
+from rllte.pipeline.lock import read_lock
 from rllte.pipeline.params import read_runs
 from rllte.pipeline.spec import read_spec
 
@@ -39,20 +40,66 @@ def collect(root: Path, cell: Cell) -> str:
     return f"{cell}: {len(runs)} seeds"
 
 
+def collected(root: Path, benchmark: str, agent: str) -> dict[Cell, list[Run]]:
+    """Return the cells whose tables dvc.lock records, each with the runs that are in them.
+
+    A run that was added since, or that is trained for the first time, is not there until its cell is
+    collected again.
+
+    Raises:
+        MissingArtifactError: A table is not here.
+        HubError: It is not what dvc.lock says.
+    """
+    outs, runs = recorded_outputs(root, benchmark, agent), read_runs(root, benchmark, agent)
+    cells = [cell for cell in dict.fromkeys(run.cell for run in runs) if cell.path("scores") in outs]
+    seeds = {cell: _seeds(root, cell, outs) for cell in cells}
+    return {cell: [run for run in runs if run.cell == cell and run.seed in seeds[cell]] for cell in cells}
+
+
+def recorded_outputs(root: Path, benchmark: str, agent: str) -> dict[str, str]:
+    """Return the md5 of each output that the lock of a pipeline records, by path."""
+    lock = read_lock(root / f"pipelines/{benchmark}/{agent}/dvc.lock")
+    return {path: digest for entry in lock.values() for path, digest in entry["outs"].items()}
+
+
+def read_recorded(root: Path, owner: Cell | Run, kind: str, outs: dict[str, str]) -> bytes:
+    """Return a file of a cell or run, of which ``outs`` must have the md5.
+
+    Raises:
+        MissingArtifactError: It is not here.
+        HubError: It is not what dvc.lock says.
+    """
+    path, cell = owner.path(kind), owner.cell if isinstance(owner, Run) else owner
+    try:
+        data = (root / path).read_bytes()
+    except OSError:
+        raise MissingArtifactError(path, f"{path} is not in {root}. Get it with: dvc pull {path}") from None
+    if outs.get(path) != md5(data):
+        raise HubError(
+            f"{path} has md5 {md5(data)}; dvc.lock says {outs.get(path)}. Run: dvc repro {cell.stage_file}"
+        )
+    return data
+
+
+def _seeds(root: Path, cell: Cell, outs: dict[str, str]) -> set[int]:
+    data = read_recorded(root, cell, "scores", outs)
+    return set(tables.read_parquet(data, tables.SCORES, cell.path("scores"), ["seed"])["seed"].to_pylist())
+
+
 def pack_tables(root: Path, pipeline: str) -> str:
     """Write the curves and scores of all cells of ``benchmark/agent`` into one file; return a line.
 
     Raises:
         MissingArtifactError: A cell has no curves or scores here.
-        HubError: ``pipeline`` has another form.
+        HubError: They are not what dvc.lock says, or ``pipeline`` has another form.
     """
     benchmark, _, agent = pipeline.partition("/")
     benchmark, agent = benchmark_name(benchmark), agent_name(agent)
-    cells = dict.fromkeys(run.cell for run in read_runs(root, benchmark, agent))
-    files = []
-    for path in (cell.path(kind) for cell in cells for kind in ("curves", "scores")):
-        if not (root / path).exists():
-            raise MissingArtifactError(path, f"{path} is not here. Get it with: dvc pull {path}")
-        files.append((path, (root / path).read_bytes()))
+    cells, outs = collected(root, benchmark, agent), recorded_outputs(root, benchmark, agent)
+    files = [
+        (cell.path(kind), read_recorded(root, cell, kind, outs))
+        for cell in cells
+        for kind in ("curves", "scores")
+    ]
     write_bytes(root / tables_path(benchmark, agent), bundle.write(files))
     return f"{benchmark}/{agent}: {len(files)} tables of {len(cells)} cells"

@@ -6,9 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 from rllte.errors import HubError
 from rllte.files import write_bytes
 from rllte.names import BENCHMARKS, Cell, Run
+from rllte.pipeline.collect import collected
 from rllte.pipeline.params import read_agent, read_runs, read_support
 from rllte.pipeline.work import Wanted
 
@@ -34,6 +37,20 @@ def add_lines(root: Path, runs: Iterable[Run]) -> None:
 def remove_lines(root: Path, runs: Iterable[Run]) -> None:
     """Take the lines of runs and of their cells out of params.yaml."""
     _edit(root, runs, _without_lines)
+
+
+def list_tables(root: Path) -> None:
+    """Write the agents whose cells are collected into params.yaml, for a file of all their tables."""
+    path = root / "params.yaml"
+    text = path.read_text()
+    agents = [
+        f"{benchmark}/{agent}" for benchmark in BENCHMARKS for agent in read_support(root, benchmark).agents
+    ]
+    found = [name for name in agents if collected(root, *name.split("/"))]
+    head, listed = text.partition("tables:")[0], YAML(typ="safe").load(text)["tables"] or []
+    if set(found) - set(listed):
+        lines = "".join(f"  - {name}\n" for name in sorted({*listed, *found}))
+        write_bytes(path, f"{head}tables:\n{lines}".encode())
 
 
 def _edit(root: Path, runs: Iterable[Run], change: object) -> None:
