@@ -127,7 +127,7 @@ class Catalogue:
             for kind in ("curves", "scores")
         ]
 
-    def files(self, owner: Cell, kinds: Iterable[str] = ("curves", "scores", "model")) -> list[Artifact]:
+    def files(self, owner: Cell, kinds: Iterable[str]) -> list[Artifact]:
         """Return the curves and scores of a cell, and of each of its seeds the model, as ``kinds`` says.
 
         Raises:

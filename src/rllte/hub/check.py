@@ -44,8 +44,9 @@ def pinned_revisions() -> dict[str, list[str]]:
     """Return the commits in use, each with the names by which it was asked for."""
     pinned: dict[str, list[str]] = {}
     for file in sorted((cache_dir() / "refs").glob("*.json")):
-        for repo, rev, commit in git.read_refs_file(file):
-            pinned.setdefault(commit, []).append(f"{rev} of {repo}")
+        repo, refs = git.read_refs_file(file)
+        for rev, row in refs.items():
+            pinned.setdefault(row["commit"], []).append(f"{rev} of {repo}")
     return pinned
 
 

@@ -214,32 +214,34 @@ def _refs_file(repo: str) -> Path:
 
 def read_refs(repo: str) -> dict[str, dict[str, str]]:
     """Return the revisions of a repository that were asked for: ``commit`` and ``kind`` by name."""
-    try:
-        return dict(json.loads(_refs_file(repo).read_bytes())["revs"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+    return read_refs_file(_refs_file(repo))[1]
 
 
-def read_refs_file(file: Path) -> list[tuple[str, str, str]]:
-    """Return repository, name and commit of each revision in a file of the cache's ``refs``."""
+def read_refs_file(file: Path) -> tuple[str, dict[str, dict[str, str]]]:
+    """Return what a file of the cache's ``refs`` holds: the repository, and ``read_refs`` of it."""
     try:
         content = json.loads(file.read_bytes())
-        return [(content["repo"], rev, row["commit"]) for rev, row in content["revs"].items()]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+        rows = content["revs"].items()
+        return content["repo"], {rev: {"commit": row["commit"], "kind": row["kind"]} for rev, row in rows}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "", {}
 
 
 def forget(file: Path, rev: str) -> bool:
     """Take a revision out of a file of the cache's ``refs``; return whether it was there."""
-    content = json.loads(file.read_bytes())
-    found = content["revs"].pop(rev, None) is not None
-    write_bytes(file, json.dumps(content, indent=1).encode())
+    repo, refs = read_refs_file(file)
+    found = refs.pop(rev, None) is not None
+    if found:
+        _write_refs(file, repo, refs)
     return found
 
 
 def remember(repo: str, rev: str, commit: str, kind: str) -> None:
     """Write down that a revision is in use, so that pruning keeps what it needs."""
-    known = read_refs(repo)
-    if known.get(rev) != (row := {"commit": commit, "kind": kind}):
-        content = {"repo": without_password(repo), "revs": {**known, rev: row}}
-        write_bytes(_refs_file(repo), json.dumps(content, indent=1).encode())
+    known, row = read_refs(repo), {"commit": commit, "kind": kind}
+    if known.get(rev) != row:
+        _write_refs(_refs_file(repo), without_password(repo), {**known, rev: row})
+
+
+def _write_refs(file: Path, repo: str, refs: dict[str, dict[str, str]]) -> None:
+    write_bytes(file, json.dumps({"repo": repo, "revs": refs}, indent=1).encode())
