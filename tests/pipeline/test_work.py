@@ -9,6 +9,7 @@ from rllte.pipeline.params import read_agent
 from rllte.pipeline.plan import Plan
 from rllte.pipeline.planned import add_lines, planned_runs, remove_lines
 from rllte.pipeline.spec import read_spec
+from rllte.pipeline.train import train
 from rllte.pipeline.work import check_targets, stale_work, wanted_by
 from tests.conftest import CELL, ROOT, RUNS, edit_yaml, make_repository
 
@@ -101,6 +102,27 @@ def test_resources_come_from_params_and_fewer_cores_than_threads_are_refused(tmp
     edit_yaml(root / PARAMS, lambda params: params["differs"]["train"].update(num_threads=2))
     with pytest.raises(HubError, match=r"computes with 2 threads, .* and gets --threads 1"):
         stale_work(root, Plan(root), anything, threads=1)
+
+
+def test_a_cell_for_a_gpu_is_another_spec_asks_for_one_and_is_refused_where_there_is_none(tmp_path):
+    root = make_repository(tmp_path / "hub")
+    before = read_spec(root, CELL).hash
+    edit_yaml(root / PARAMS, lambda params: params["envs"][CELL.env_id].update(device="cuda:64"))
+    assert read_spec(root, CELL).hash != before
+    (work,) = stale_work(root, Plan(root), anything)
+    assert work.runs[0].options["num_gpus"] == 1
+    with pytest.raises(HubError, match="device is 'cuda:64', but PyTorch sees"):
+        train(root, RUNS[0])
+    assert not (root / "data").exists()
+
+
+def test_planned_cells_are_for_a_gpu_where_their_pipeline_has_one(tmp_path):
+    root = make_repository(tmp_path / "hub")
+    edit_yaml(root / PARAMS, lambda params: params["differs"].update(resources={"num_gpus": 0.25}))
+    (run, *_) = planned_runs(root, wanted_by([], "minigrid", "ppo"))
+    add_lines(root, [run])
+    assert read_spec(root, run.cell).device == "cuda"
+    assert read_spec(root, CELL).device == "cpu"
 
 
 def test_another_setting_is_another_key_of_a_task(tmp_path):

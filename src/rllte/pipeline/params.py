@@ -101,11 +101,13 @@ class PublishedEnv:
         num_train_steps: The budget of the cell in env steps.
         scale: At which the cell was trained.
         hyperparameters: At the paper scale, what stands under ``paper``: here the cell's stages depend on it.
+        device: Where the networks are trained; on another kind of device, results have other last bits.
     """
 
     num_train_steps: int
     scale: str = "published"
     hyperparameters: dict[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from rllte.errors import HubError
 from rllte.files import write_bytes
 from rllte.names import BENCHMARKS, Cell, Run
 from rllte.pipeline.collect import collected
-from rllte.pipeline.params import read_agent, read_runs, read_support
+from rllte.pipeline.params import read_agent, read_resources, read_runs, read_support
 from rllte.pipeline.work import Wanted
 
 
@@ -30,7 +30,10 @@ def planned_runs(root: Path, wanted: Wanted) -> list[Run]:
 
 
 def add_lines(root: Path, runs: Iterable[Run]) -> None:
-    """Write the lines of runs and of their cells, at the paper scale, into params.yaml."""
+    """Write the lines of runs and of their cells, at the paper scale, into params.yaml.
+
+    Cells are trained on a GPU if their pipeline's ``resources`` have one.
+    """
     _edit(root, runs, _with_lines)
 
 
@@ -74,6 +77,7 @@ def _env_line(root: Path, cell: Cell) -> str:
     steps = read_support(root, cell.benchmark).budget(cell)
     settings = ", ".join(f"{key}: {_number(value)}" for key, value in paper.items())
     own = f", hyperparameters: {{{settings}}}" if settings else ""
+    own += ", device: cuda" if read_resources(root, cell.benchmark, cell.agent).num_gpus else ""
     return f"  {cell.env_id}: {{num_train_steps: {steps}, scale: paper{own}}}\n"
 
 

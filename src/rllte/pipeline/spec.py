@@ -53,6 +53,7 @@ class Spec:
         train: How training is run and watched.
         evaluation: How scores are made.
         hyperparameters: The agent's ``Config``.
+        device: Where the networks are trained.
     """
 
     cell: Cell
@@ -64,6 +65,7 @@ class Spec:
     train: TrainSettings
     evaluation: EvaluationSettings
     hyperparameters: Any
+    device: str = "cpu"
 
     @property
     def splits(self) -> dict[str, str]:
@@ -80,6 +82,8 @@ class Spec:
         for field in dataclasses.fields(self.hyperparameters):
             if has_default(field) and getattr(self.hyperparameters, field.name) == field.default:
                 del settings["hyperparameters"][field.name]
+        if self.device == "cpu":
+            del settings["device"]
         return {**settings, "cell": str(self.cell)}
 
     @property
@@ -138,6 +142,7 @@ def read_spec(root: Path, cell: Cell, scale: str | None = None) -> Spec:
             EvaluationSettings, {**shared.evaluation, **own.differs["evaluation"]}, f"{both}: evaluation"
         ),
         hyperparameters=checked(agent.Config, values, f"{file}: hyperparameters"),
+        device=line.device if line and scale == line.scale else "cpu",
     )
 
 

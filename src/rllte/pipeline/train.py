@@ -72,9 +72,12 @@ def train(root: Path, run: Run, watch: Callable[[Agent], None] | None = None) ->
 
     Returns:
         One line for people.
+
+    Raises:
+        HubError: The cell's device is not there.
     """
     spec = read_spec(root, run.cell)
-    agent = make_agent(spec, run.seed)
+    agent = make_agent(spec, run.seed, spec.device)
     resume = root / run.path("resume").format(spec=spec.hash)
     start, first_step = time.perf_counter(), 0
     if resume.exists():

@@ -12,7 +12,7 @@ from rllte.agent import AGENTS
 from rllte.errors import HubError, UnknownNameError
 from rllte.files import sha256
 from rllte.names import Cell, Run, agent_name, benchmark_name
-from rllte.pipeline.params import read_agent, read_benchmark, read_resources
+from rllte.pipeline.params import published_env, read_agent, read_benchmark, read_resources
 from rllte.pipeline.plan import Plan, Stage
 
 Wanted = Callable[[Run], bool]
@@ -214,9 +214,13 @@ def _options(root: Path, cell: Cell, threads: int | None) -> dict[str, Any]:
             f"{threads}. Write {threads} there (its runs are trained anew), or give it {needs}."
         )
     resources = read_resources(root, cell.benchmark, cell.agent)
+    line = published_env(own, cell)
+    least_gpus = (
+        1.0 if line and line.device.startswith("cuda") else 0.0
+    )  # of a worker without one, Ray hides all
     return {
         "num_cpus": threads or needs,
-        "num_gpus": resources.num_gpus,
+        "num_gpus": resources.num_gpus or least_gpus,
         "memory": int(resources.memory_gb * 1e9) or None,
         "resources": resources.custom,
     }
