@@ -2,6 +2,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import OrderedDict
 
 import pytest
 from ruamel.yaml import YAML
@@ -33,6 +34,13 @@ def test_merging_replaces_and_adds_entries_and_keeps_all_others_to_the_byte(tmp_
     assert read_lock(path)[first]["cmd"] == "new"
     merge_texts(path, {first: before[first]})
     assert path.read_text().startswith(LOCKS[0].read_text())
+
+
+def test_an_ordered_dict_is_written_as_any_other():
+    assert (
+        entry_text(OrderedDict(cmd="echo", params=OrderedDict(a=1)))
+        == "    cmd: echo\n    params:\n      a: 1\n"
+    )
 
 
 def test_a_lock_begins_with_its_first_entry(tmp_path):

@@ -65,8 +65,15 @@ def entry_text(entry: dict[str, Any]) -> str:
     yaml = YAML()
     yaml.default_flow_style = False
     stream = io.StringIO()
-    yaml.dump({"stages": {"stage": entry}}, stream)
+    yaml.dump({"stages": {"stage": _plain(entry)}}, stream)
     return stream.getvalue().partition("  stage:\n")[2]
+
+
+def _plain(value: Any) -> Any:
+    """Return the same without DVC's ordered dicts, which ruamel.yaml writes in a form of their own."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def _split(text: str) -> dict[str, str] | None:
