@@ -1,4 +1,4 @@
-"""What training costs: env steps for each second of processor time, and core hours for all planned runs.
+"""What training costs: env steps for each second of processor time, and core hours for all runs.
 
 One thread, the paper's hyper-parameters, without the curve's evaluations. Other work on the machine slows a
 second of processor time down only a little, so this needs no quiet machine.
@@ -42,11 +42,15 @@ def rate(agent: Agent, seconds: float) -> float:
     return (agent.env_step - first_step) / (time.process_time() - start)
 
 
-def planned_env_steps(benchmark: str, agent: str) -> int:
+def env_steps_of_all_runs(benchmark: str, agent: str) -> int:
     """Return the env steps of all runs of the support list at the paper scale."""
     support = read_support(ROOT, benchmark)
     cells = [Cell(benchmark, agent, env_id) for env_id in support.env_ids]
     return support.num_seeds * sum(support.budget(cell) for cell in cells)
+
+
+def _round(number: float, digits: int) -> float:
+    return float(f"{number:.{digits}g}")
 
 
 @click.command(context_settings={"show_default": True})
@@ -56,7 +60,7 @@ def planned_env_steps(benchmark: str, agent: str) -> int:
 def main(pipelines: str, seconds: float, as_json: bool) -> None:
     """Measure pipelines one after the other and print a table."""
     rates = {}
-    print("| pipeline | measured on | env steps/s | planned env steps | core hours |")
+    print("| pipeline | measured on | env steps/s | env steps of all runs | core hours |")
     print("|:--|:--|--:|--:|--:|")
     keep_freed_memory()
     for name in pipelines.split(","):
@@ -65,12 +69,10 @@ def main(pipelines: str, seconds: float, as_json: bool) -> None:
         built = BENCHMARK_CLASSES[benchmark](ROOT).load_apis(env_id, agent, scale="paper", num_threads=1)
         with torch_threads(1):
             rates[name] = rate(built, seconds)
-        steps = planned_env_steps(benchmark, agent)
+        steps = env_steps_of_all_runs(benchmark, agent)
         hours = steps / rates[name] / 3600
-        print(
-            f"| {name} | {env_id} | {rates[name]:.3g} | {steps:,} | {float(f'{hours:.2g}'):,.0f} |",
-            flush=True,
-        )
+        texts = (f"{_round(rates[name], 3):,g}", f"{steps:,}", f"{_round(hours, 2):,.0f}")
+        print(f"| {name} | {env_id} | {' | '.join(texts)} |", flush=True)
     if as_json:
         print(json.dumps(rates))
 
