@@ -58,7 +58,7 @@ def list_cells(
     table = [["CELL", "SCALE", "ENV STEPS", "SEEDS", "MEAN RETURN", "95 % INTERVAL"]]
     for row in rows:
         score = f"{row['mean']:.4g}" if "mean" in row else "planned"
-        interval = "{:.4g} – {:.4g}".format(*row["interval"]) if "interval" in row else ""
+        interval = "{:.4g} – {:.4g}".format(*row["interval"]) if row.get("interval") else ""
         name = f"{row['benchmark']}/{row['agent']}/{row['env_id']}"
         steps = f"{row['num_train_steps']:,}"
         table.append([name, row["scale"], steps, str(row["num_seeds"]), score, interval])

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from rllte.files import md5
+from rllte.hub.catalogue import read_catalogue
 from rllte.pipeline.lock import read_lock
 from tests.conftest import CELL, RUNS, edit_yaml, git, make_repository, path_of_python, run_program
 
@@ -177,6 +178,8 @@ def test_a_planned_cell_gets_its_lines_when_it_is_done_and_not_before(hub):
         *(f"{kind}@Empty-6x6-v0/seed-0" for kind in ("train", "evaluate", "export")),
         "collect@Empty-6x6-v0",
     }
+    (row,) = read_catalogue(hub).rows("published")
+    assert (row["env_id"], row["interval"]) == ("Empty-6x6-v0", None), "one seed says nothing of others"
 
 
 def test_a_machine_without_what_a_run_asks_for_is_an_error_not_a_long_wait(hub):

@@ -45,7 +45,7 @@ def available(
     Returns:
         Rows with ``benchmark``, ``agent``, ``env_id``, ``scale``, ``num_train_steps``, ``seeds``,
         ``num_episodes`` of each seed, ``mean`` score over all seeds, and the 95 % bootstrap
-        ``interval`` of that mean over seeds (with three seeds, the range of their means).
+        ``interval`` of that mean over seeds (with three seeds, the range of their means; None with one).
 
     Raises:
         UnknownNameError: No cell, published or planned, has such a name.

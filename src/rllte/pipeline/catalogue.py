@@ -116,7 +116,7 @@ def _published(root: Path, cell: Cell, runs: list[Run]) -> dict[str, Any]:
         "version": spec.version,
         "spec": spec.hash,
         "mean": mean,
-        "interval": interval,
+        "interval": interval if len(runs) > 1 else None,  # one seed says nothing of others
     }
 
 
