@@ -28,8 +28,8 @@ check: install  ## format, lint, types and tests
 	$(BIN)/mypy
 	$(MAKE) test
 
-train: install  ## train what is missing or stale; stop it at any moment, it goes on from there
-	$(BIN)/dvc repro
+train: install  ## train what is stale or missing for the next release; stop it at any moment, it goes on from there
+	$(BIN)/rllte-hub run --release
 
 # The peer on Atari plays with ale-py, which is under the GPL: a tool of this benchmark, and so in no extra
 bench: $(VENV)/bench-installed  ## env steps a second beside stable-baselines3's; takes an hour

@@ -16,6 +16,7 @@ from rllte.hub.catalogue import read_catalogue
 from rllte.names import BENCHMARKS, Cell, Run
 from rllte.pipeline.catalogue import TABLE_BEGIN, TABLE_END, support_table
 from rllte.pipeline.params import read_runs, read_support
+from rllte.pipeline.planned import release_lines
 from rllte.pipeline.spec import read_spec
 from rllte.registry import load
 
@@ -118,6 +119,11 @@ def test_every_agent_with_published_cells_has_a_file_of_all_its_tables():
     published = {f"{row['benchmark']}/{row['agent']}" for row in CATALOGUE.rows("published")}
     assert set(YAML(typ="safe").load((ROOT / "params.yaml").read_text())["tables"]) == published
     assert {row.cell_name for row in CATALOGUE.all_artifacts() if row.kind == "tables"} == published
+
+
+def test_the_next_release_names_cells_of_the_support_list_with_the_budgets_that_are_published():
+    lines = release_lines(ROOT, lambda run: True)
+    assert {str(cell) for cell in lines.envs} <= set(CATALOGUE.cells)
 
 
 def test_links_of_the_documents_lead_somewhere():

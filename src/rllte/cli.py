@@ -232,6 +232,7 @@ def tables(pipeline: str) -> None:
 @click.argument("targets", nargs=-1, metavar="[CELL|RUN]...")
 @click.option("--benchmark", help="Only this benchmark.")
 @click.option("--agent", help="Only this agent.")
+@click.option("--release", is_flag=True, help="Also what release.yaml names, in its order.")
 @click.option("--planned", is_flag=True, help="Also what is only planned, at the paper scale.")
 @click.option("--jobs", type=click.IntRange(1), help="Tasks at once; as many as there are cores by default.")
 @click.option("--threads", type=click.IntRange(1), help="Cores for each run; its num_threads by default.")

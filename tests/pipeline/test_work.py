@@ -7,7 +7,7 @@ from rllte.names import Cell, Run
 from rllte.pipeline.batch import listed_runs
 from rllte.pipeline.params import read_agent
 from rllte.pipeline.plan import Plan
-from rllte.pipeline.planned import add_lines, planned_runs, remove_lines
+from rllte.pipeline.planned import add_lines, planned_lines, release_lines, remove_lines
 from rllte.pipeline.spec import read_spec
 from rllte.pipeline.train import train
 from rllte.pipeline.work import check_targets, stale_work, wanted_by
@@ -119,9 +119,9 @@ def test_a_cell_for_a_gpu_is_another_spec_asks_for_one_and_is_refused_where_ther
 def test_planned_cells_are_for_a_gpu_where_their_pipeline_has_one(tmp_path):
     root = make_repository(tmp_path / "hub")
     edit_yaml(root / PARAMS, lambda params: params["differs"].update(resources={"num_gpus": 0.25}))
-    (run, *_) = planned_runs(root, wanted_by([], "minigrid", "ppo"))
-    add_lines(root, [run])
-    assert read_spec(root, run.cell).device == "cuda"
+    lines = planned_lines(root, wanted_by([], "minigrid", "ppo"))
+    add_lines(root, lines)
+    assert read_spec(root, lines.cells[0]).device == "cuda"
     assert read_spec(root, CELL).device == "cpu"
 
 
@@ -139,21 +139,53 @@ def test_lines_of_planned_cells_are_of_the_paper_scale_and_leave_no_trace_when_r
     benchmark, agent = path.parts[-3:-1]
     target = root / path.relative_to(ROOT)
     before = target.read_text()
-    runs = planned_runs(root, wanted_by([], benchmark, agent))
-    add_lines(root, runs)
-    cell = runs[0].cell
+    lines = planned_lines(root, wanted_by([], benchmark, agent))
+    add_lines(root, lines)
+    cell = lines.cells[0]
     listed = read_spec(root, cell)
     assert listed == read_spec(ROOT, cell, "paper") or benchmark == "minigrid"
     assert (listed.scale, read_agent(root, benchmark, agent).envs[cell.env_id]["scale"]) == ("paper", "paper")
-    assert set(runs) <= set(listed_runs(root))
-    assert not set(runs) & set(planned_runs(root, anything))
-    remove_lines(root, runs)
+    assert set(lines.runs) <= set(listed_runs(root))
+    assert not set(lines.runs) & set(planned_lines(root, anything).runs)
+    remove_lines(root, lines)
     assert target.read_text() == before
+
+
+def write_release(root, *rows):
+    lines = "".join(
+        f"  - {{cell: {cell}, num_train_steps: {steps}, num_seeds: {n}}}\n" for cell, steps, n in rows
+    )
+    (root / "release.yaml").write_text(f"cells:\n{lines}")
+
+
+def test_the_release_adds_new_cells_and_more_seeds_in_its_order_and_leaves_no_trace_when_removed(tmp_path):
+    root, other = make_repository(tmp_path / "hub"), Cell("atari", "ppo", "Pong-v5")
+    files = [root / PARAMS, root / "pipelines/atari/ppo/params.yaml"]
+    before = [file.read_text() for file in files]
+    write_release(root, (other, 5000, 2), (CELL, 1024, 3))
+    lines = release_lines(root, anything)
+    assert lines.runs == [Run(other, 0), Run(other, 1), Run(CELL, 2)]
+    add_lines(root, lines)
+    assert (read_spec(root, other).num_train_steps, read_spec(root, other).scale) == (5000, "published")
+    works = lines.in_order(stale_work(root, Plan(root), anything))
+    assert [work.cell for work in works] == [other, CELL]
+    remove_lines(root, lines)
+    assert [file.read_text() for file in files] == before
+
+
+def test_a_release_is_checked_before_anything_is_listed(tmp_path):
+    root = make_repository(tmp_path / "hub")
+    write_release(root, (CELL, 9, 3))
+    with pytest.raises(HubError, match=r"cells.0 gives .* 9 env steps; its published runs have 1,024"):
+        release_lines(root, anything)
+    write_release(root, ("atari/ppo/Pongg-v5", 9, 3))
+    with pytest.raises(UnknownNameError, match="Did you mean 'Pong-v5'"):
+        release_lines(root, anything)
 
 
 def test_a_cell_at_the_paper_scale_with_other_hyperparameters_is_refused(tmp_path):
     root, cell = make_repository(tmp_path / "hub"), Cell("dmc", "sac", "walker_run")
-    add_lines(root, [Run(cell, 0)])
+    add_lines(root, planned_lines(root, wanted_by([str(cell)], None, None)))
     edit_yaml(root / "pipelines/dmc/sac/params.yaml", lambda params: params["paper"].update(batch_size=3))
     with pytest.raises(HubError, match=r"envs.walker_run.hyperparameters is .* at this scale write"):
         read_spec(root, cell)

@@ -20,7 +20,7 @@ from rllte.pipeline.lock import read_texts
 from rllte.pipeline.params import read_runs, read_support
 from rllte.pipeline.place import Checkout, OwnFolder, may_pass, patiently
 from rllte.pipeline.plan import Plan
-from rllte.pipeline.planned import add_lines, list_tables, planned_runs, remove_lines
+from rllte.pipeline.planned import add_lines, lines_to_add, list_tables, remove_lines
 from rllte.pipeline.work import Outcome, Work, check_targets, stale_work, wanted_by
 
 _LOCK = ".dvc/tmp/rllte-hub/run.lock"
@@ -35,6 +35,7 @@ class Options:
         benchmark: Only of this.
         agent: Only of this.
         planned: Also cells that are only planned, at the paper scale.
+        release: Also what ``release.yaml`` names, in its order.
         jobs: Tasks at once.
         threads: Cores for each run.
         address: Of a Ray cluster; None is this machine.
@@ -46,6 +47,7 @@ class Options:
     benchmark: str | None = None
     agent: str | None = None
     planned: bool = False
+    release: bool = False
     jobs: int | None = None
     threads: int | None = None
     address: str | None = None
@@ -82,19 +84,19 @@ def run_batch(root: Path, options: Options) -> Summary:
     """
     with _only_one(root), _Interrupts() as interrupts, _readable_errors():
         wanted = wanted_by(options.targets, options.benchmark, options.agent)
-        added = planned_runs(root, wanted) if options.planned else []
+        added = lines_to_add(root, wanted, planned=options.planned, release=options.release)
         add_lines(root, added)
-        unfinished = {run.cell for run in added}
+        unfinished = set(added.cells)
         try:
             check_targets(options.targets, listed_runs(root))
             plan = _with_pulled(root, Plan(root), options)
-            works = stale_work(root, plan, wanted, options.threads)
+            works = added.in_order(stale_work(root, plan, wanted, options.threads))
             place = _place(root, options)
             summary, entries = _execute(root, works, place, options, interrupts)
             complete = {work.cell for work in works if not _missing(work, entries)}
             unfinished -= complete
         finally:
-            remove_lines(root, [run for run in added if run.cell in unfinished])
+            remove_lines(root, added.of(unfinished))
         recorded = [work for work in works if work.cell not in unfinished]
         _record(root, recorded, entries, place)
         if not interrupts.asked and (summary.done or not works):

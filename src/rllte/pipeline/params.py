@@ -11,6 +11,8 @@ from rllte.errors import HubError, UnknownNameError
 from rllte.names import Cell, Run
 from rllte.pipeline.checked import checked
 
+RELEASE = "release.yaml"
+
 
 @dataclass(frozen=True)
 class Support:
@@ -111,6 +113,28 @@ class PublishedEnv:
 
 
 @dataclass(frozen=True)
+class Release:
+    """``release.yaml``: what is to be published next."""
+
+    cells: list[Any]
+
+
+@dataclass(frozen=True)
+class ReleaseCell:
+    """A row of it.
+
+    Attributes:
+        cell: Its name.
+        num_train_steps: The budget of each run, in env steps.
+        num_seeds: How many runs: seeds 0, 1 and so on.
+    """
+
+    cell: str
+    num_train_steps: int
+    num_seeds: int
+
+
+@dataclass(frozen=True)
 class PublishedRun:
     """A line of ``runs``."""
 
@@ -160,6 +184,12 @@ def read_runs(root: Path, benchmark: str, agent: str) -> list[Run]:
             raise HubError(f"{where} is {line}; write {run.cell.env_id}/seed-{run.seed} for its name.")
         runs.append(run)
     return sorted(runs)
+
+
+def read_release(root: Path) -> list[ReleaseCell]:
+    """Read what is to be published next."""
+    rows = _read(root, RELEASE, Release).cells
+    return [checked(ReleaseCell, row, f"{RELEASE}: cells.{i}") for i, row in enumerate(rows)]
 
 
 def published_env(own: AgentParams, cell: Cell) -> PublishedEnv | None:

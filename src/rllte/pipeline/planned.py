@@ -1,23 +1,74 @@
-"""The lines of planned cells in params.yaml: written while they are trained, and kept when they are done."""
+"""The lines of cells to come in params.yaml: written while they are trained, and kept when they are done."""
 
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
-from rllte.errors import HubError
+from rllte.errors import HubError, UnknownNameError
 from rllte.files import write_bytes
 from rllte.names import BENCHMARKS, Cell, Run
 from rllte.pipeline.collect import collected
-from rllte.pipeline.params import read_agent, read_resources, read_runs, read_support
-from rllte.pipeline.work import Wanted
+from rllte.pipeline.params import (
+    RELEASE,
+    published_env,
+    read_agent,
+    read_release,
+    read_resources,
+    read_runs,
+    read_support,
+)
+from rllte.pipeline.work import Wanted, Work
 
 
-def planned_runs(root: Path, wanted: Wanted) -> list[Run]:
-    """Return the runs that the support list plans at the paper scale, of cells without any run yet."""
+@dataclass(frozen=True)
+class Lines:
+    """Lines for runs that params.yaml does not list.
+
+    Attributes:
+        runs: One line each, in the order in which they are to be trained.
+        envs: What the line of each cell says that has none yet.
+    """
+
+    runs: list[Run] = field(default_factory=list)
+    envs: dict[Cell, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Return the cells of the runs, in the order of their first."""
+        return list(dict.fromkeys(run.cell for run in self.runs))
+
+    def of(self, cells: set[Cell]) -> "Lines":
+        """Return those of some cells."""
+        return Lines(
+            [run for run in self.runs if run.cell in cells],
+            {cell: settings for cell, settings in self.envs.items() if cell in cells},
+        )
+
+    def in_order(self, works: list[Work]) -> list[Work]:
+        """Return the work of other cells, then that of these in their order."""
+        place = {cell: i for i, cell in enumerate(self.cells)}
+        return sorted(works, key=lambda work: place.get(work.cell, -1))
+
+
+def lines_to_add(root: Path, wanted: Wanted, *, planned: bool, release: bool) -> Lines:
+    """Return the lines of what is asked for and not listed: those of the release, then planned ones."""
+    first = release_lines(root, wanted) if release else Lines()
+    then = planned_lines(root, wanted) if planned else Lines()
+    then = then.of(set(then.cells) - set(first.cells))
+    return Lines(first.runs + then.runs, first.envs | then.envs)
+
+
+def planned_lines(root: Path, wanted: Wanted) -> Lines:
+    """Return the lines of what the support list plans at the paper scale, of cells without any run yet.
+
+    Cells are trained on a GPU if their pipeline's ``resources`` have one.
+    """
     runs = []
     for benchmark in BENCHMARKS:
         support = read_support(root, benchmark)
@@ -26,20 +77,50 @@ def planned_runs(root: Path, wanted: Wanted) -> list[Run]:
             for env_id in support.env_ids:
                 cell = Cell(benchmark, agent, env_id)
                 runs += [Run(cell, seed) for seed in range(support.num_seeds) if cell not in listed]
-    return [run for run in runs if wanted(run)]
+    runs = [run for run in runs if wanted(run)]
+    return Lines(
+        runs, {cell: _paper_settings(root, cell) for cell in dict.fromkeys(run.cell for run in runs)}
+    )
 
 
-def add_lines(root: Path, runs: Iterable[Run]) -> None:
-    """Write the lines of runs and of their cells, at the paper scale, into params.yaml.
+def release_lines(root: Path, wanted: Wanted) -> Lines:
+    """Return the lines of what ``release.yaml`` names and params.yaml does not list, in its order.
 
-    Cells are trained on a GPU if their pipeline's ``resources`` have one.
+    Raises:
+        UnknownNameError: A cell is not in the support list.
+        HubError: There is no such file, a row is not valid, or it has another budget than the cell's
+            published runs.
     """
-    _edit(root, runs, _with_lines)
+    runs: list[Run] = []
+    envs: dict[Cell, dict[str, Any]] = {}
+    for i, row in enumerate(read_release(root)):
+        cell = Cell.parse(row.cell)
+        known = read_support(root, cell.benchmark).env_ids
+        if cell.env_id not in known:
+            raise UnknownNameError("env_id", cell.env_id, known, where=f"{RELEASE}: cells.{i}")
+        published = published_env(read_agent(root, cell.benchmark, cell.agent), cell)
+        if published is None:
+            envs[cell] = {"num_train_steps": row.num_train_steps}
+        elif published.num_train_steps != row.num_train_steps:
+            raise HubError(
+                f"{RELEASE}: cells.{i} gives {cell} {row.num_train_steps:,} env steps; its published runs "
+                f"have {published.num_train_steps:,}. Write that, or change both lines: then all its runs "
+                "are trained anew."
+            )
+        listed = read_runs(root, cell.benchmark, cell.agent)
+        some = [Run(cell, seed) for seed in range(row.num_seeds)]
+        runs += [run for run in some if run not in listed and wanted(run)]
+    return Lines(runs, envs).of({run.cell for run in runs})
 
 
-def remove_lines(root: Path, runs: Iterable[Run]) -> None:
-    """Take the lines of runs and of their cells out of params.yaml."""
-    _edit(root, runs, _without_lines)
+def add_lines(root: Path, lines: Lines) -> None:
+    """Write lines into params.yaml."""
+    _edit(root, lines, _with_lines)
+
+
+def remove_lines(root: Path, lines: Lines) -> None:
+    """Take lines out of params.yaml."""
+    _edit(root, lines, _without_lines)
 
 
 def list_tables(root: Path) -> None:
@@ -56,39 +137,40 @@ def list_tables(root: Path) -> None:
         write_bytes(path, f"{head}tables:\n{lines}".encode())
 
 
-def _edit(root: Path, runs: Iterable[Run], change: object) -> None:
-    by_file: dict[tuple[str, str], list[Run]] = defaultdict(list)
-    for run in runs:
-        by_file[run.cell.benchmark, run.cell.agent].append(run)
-    for (benchmark, agent), group in by_file.items():
-        path = root / f"pipelines/{benchmark}/{agent}/params.yaml"
-        text = path.read_text()
-        cells = dict.fromkeys(run.cell for run in group)
-        for key, lines in (
-            ("envs", [_env_line(root, cell) for cell in cells]),
-            ("runs", [f"  {run.cell.env_id}/seed-{run.seed}: {_run_line(run)}\n" for run in group]),
-        ):
-            text = change(text, key, lines, path)  # type: ignore[operator]
+def _edit(root: Path, lines: Lines, change: Callable[[str, str, list[str], Path], str]) -> None:
+    by_file: dict[Path, list[Cell]] = defaultdict(list)
+    for cell in lines.cells:
+        by_file[root / f"pipelines/{cell.benchmark}/{cell.agent}/params.yaml"].append(cell)
+    for path, cells in by_file.items():
+        some = lines.of(set(cells))
+        text = change(path.read_text(), "envs", [_env_line(*item) for item in some.envs.items()], path)
+        text = change(text, "runs", [_run_line(run) for run in some.runs], path)
         write_bytes(path, text.encode())
 
 
-def _env_line(root: Path, cell: Cell) -> str:
+def _paper_settings(root: Path, cell: Cell) -> dict[str, Any]:
     paper = read_agent(root, cell.benchmark, cell.agent).paper
-    steps = read_support(root, cell.benchmark).budget(cell)
-    settings = ", ".join(f"{key}: {_number(value)}" for key, value in paper.items())
-    own = f", hyperparameters: {{{settings}}}" if settings else ""
-    own += ", device: cuda" if read_resources(root, cell.benchmark, cell.agent).num_gpus else ""
-    return f"  {cell.env_id}: {{num_train_steps: {steps}, scale: paper{own}}}\n"
+    settings = {"num_train_steps": read_support(root, cell.benchmark).budget(cell), "scale": "paper"}
+    settings |= {"hyperparameters": paper} if paper else {}
+    gpu = read_resources(root, cell.benchmark, cell.agent).num_gpus
+    return settings | ({"device": "cuda"} if gpu else {})
+
+
+def _env_line(cell: Cell, settings: dict[str, Any]) -> str:
+    return f"  {cell.env_id}: {_flow(settings)}\n"
 
 
 def _run_line(run: Run) -> str:
-    return f"{{env_id: {run.cell.env_id}, seed: {run.seed}}}"
+    return f"  {run.cell.env_id}/seed-{run.seed}: {_flow({'env_id': run.cell.env_id, 'seed': run.seed})}\n"
 
 
-def _number(value: object) -> str:
-    """Return a setting as YAML that every reader takes for the same kind: 1e-05 would be text to some."""
-    text = json.dumps(value)
-    return re.sub(r"^(-?\d+)(e[-+]?\d+)$", r"\1.0\2", text)
+def _flow(value: object) -> str:
+    """Return plain values as YAML in one line that every reader takes for the same kind."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, str):
+        return value
+    return re.sub(r"^(-?\d+)(e[-+]?\d+)$", r"\1.0\2", json.dumps(value))  # 1e-05 would be text to some
 
 
 def _block(text: str, key: str, path: Path) -> re.Match[str]:
