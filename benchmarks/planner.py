@@ -19,17 +19,17 @@ from rllte.pipeline.record import merge_entries, open_repository
 ROOT = Path(__file__).parents[1]
 
 
-def make_recipes(root: Path, num_runs: int) -> None:
-    """Write a repository whose pipelines list so many runs in all, and none is trained."""
+def make_recipes(root: Path, num_runs: int, pipelines: str = "*/*") -> None:
+    """Write a repository of whose pipelines some list so many runs in all, and none is trained."""
     for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "README.md"):
         shutil.copy(ROOT / name, root / name)
     shutil.copytree(ROOT / "references", root / "references")
     shutil.copytree(ROOT / "pipelines", root / "pipelines", ignore=shutil.ignore_patterns("dvc.lock"))
-    yaml, paths = YAML(), sorted(root.glob("pipelines/*/*/params.yaml"))
-    for i, path in enumerate(paths):
+    yaml, paths = YAML(), sorted(root.glob(f"pipelines/{pipelines}/params.yaml"))
+    for path in root.glob("pipelines/*/*/params.yaml"):
         params = yaml.load(path.read_text())
         env_ids = yaml.load((path.parent.parent / "params.yaml").read_text())["support"]["env_ids"][:10]
-        share = len(range(i, num_runs, len(paths)))
+        share = len(range(paths.index(path), num_runs, len(paths))) if path in paths else 0
         runs = [(env_ids[j % 10], j // 10) for j in range(share)]
         params["envs"] = {env_id: {"num_train_steps": 1000} for env_id, _ in runs}
         params["runs"] = {f"{env_id}/seed-{seed}": {"env_id": env_id, "seed": seed} for env_id, seed in runs}

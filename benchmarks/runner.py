@@ -30,7 +30,7 @@ def sleep(place: Checkout, task: Task, board: Any) -> Outcome:
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--num-tasks", default=5000, help="About as many; a multiple of 20.")
+@click.option("--num-tasks", default=5000, help="Runs; each of their ten cells is a task more.")
 @click.option("--cores", default=16, help="That Ray is told there are.")
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
 def main(num_tasks: int, cores: int, as_json: bool) -> None:
@@ -40,7 +40,7 @@ def main(num_tasks: int, cores: int, as_json: bool) -> None:
     lock.write_bytes = lambda path, data: (writes.append(path), write_bytes(path, data))  # type: ignore
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        make_recipes(root, num_tasks)
+        make_recipes(root, num_tasks, "atari/ppo")
         wall, cpu = time.perf_counter(), time.process_time()
         works = stale_work(root, Plan(root), lambda run: True)
         total = sum(len(work.tasks) for work in works)
