@@ -178,6 +178,7 @@ def test_a_planned_cell_gets_its_lines_when_it_is_done_and_not_before(hub):
         *(f"{kind}@Empty-6x6-v0/seed-0" for kind in ("train", "evaluate", "export")),
         "collect@Empty-6x6-v0",
     }
+    assert not blocked.exists(), "what is not listed lies in no folder that a stage depends on"
     (row,) = read_catalogue(hub).rows("published")
     assert (row["env_id"], row["interval"]) == ("Empty-6x6-v0", None), "one seed says nothing of others"
 

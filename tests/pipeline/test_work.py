@@ -169,8 +169,15 @@ def test_the_release_adds_new_cells_and_more_seeds_in_its_order_and_leaves_no_tr
     assert (read_spec(root, other).num_train_steps, read_spec(root, other).scale) == (5000, "published")
     works = lines.in_order(stale_work(root, Plan(root), anything))
     assert [work.cell for work in works] == [other, CELL]
+    made = [root / run.path(kind) for run in lines.runs for kind in ("curves", "train", "model")]
+    for path in made:
+        path.parent.mkdir(parents=True)
+        path.write_text("finished")
     remove_lines(root, lines)
     assert [file.read_text() for file in files] == before
+    assert not any(path.exists() for path in made), "no stage that depends on a whole folder becomes stale"
+    add_lines(root, lines)
+    assert all(path.read_text() == "finished" for path in made)
 
 
 def test_a_release_is_checked_before_anything_is_listed(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from rllte.pipeline.params import (
     read_support,
 )
 from rllte.pipeline.work import Wanted, Work
+
+_ASIDE = "scratch/aside"
 
 
 @dataclass(frozen=True)
@@ -114,13 +117,34 @@ def release_lines(root: Path, wanted: Wanted) -> Lines:
 
 
 def add_lines(root: Path, lines: Lines) -> None:
-    """Write lines into params.yaml."""
+    """Write lines into params.yaml, and bring back what ``remove_lines`` has put aside of their runs."""
     _edit(root, lines, _with_lines)
+    for folder in _folders(lines):
+        if not (root / folder).exists():
+            _move(root / _ASIDE / folder, root / folder)
 
 
 def remove_lines(root: Path, lines: Lines) -> None:
-    """Take lines out of params.yaml."""
+    """Take lines out of params.yaml, and put the files of their runs aside.
+
+    DVC's stages depend on whole folders: a file there that no stage makes would make them stale.
+    """
     _edit(root, lines, _without_lines)
+    for folder in _folders(lines):
+        _move(root / folder, root / _ASIDE / folder)
+
+
+def _folders(lines: Lines) -> list[str]:
+    files = [run.path(kind) for run in lines.runs for kind in ("curves", "train", "model")]
+    files += [cell.path("curves") for cell in lines.envs]
+    return [str(Path(file).parent) for file in files]
+
+
+def _move(source: Path, target: Path) -> None:
+    if source.exists():
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.rename(target)
 
 
 def list_tables(root: Path) -> None:
