@@ -87,9 +87,10 @@ def make_repository(root):
         }
 
     edit_yaml(root / "params.yaml", lambda params: params.update({"tables": ["minigrid/ppo"]}))
+    for path in root.glob("pipelines/*/*/params.yaml"):
+        edit_yaml(path, lambda params: params.update({"envs": {}, "runs": {}}))
     edit_yaml(root / "pipelines/minigrid/params.yaml", shorten)
     edit_yaml(root / "pipelines/minigrid/ppo/params.yaml", publish)
-    edit_yaml(root / "pipelines/dmc/sac/params.yaml", lambda params: params.update({"envs": {}, "runs": {}}))
     git(root, "init", "-q")
     return root
 

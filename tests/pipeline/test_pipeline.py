@@ -173,6 +173,17 @@ def test_the_catalogue_refuses_a_file_that_dvc_did_not_record(hub):
         build_catalogue(hub)
 
 
+def test_the_catalogue_refuses_a_cell_whose_tables_are_older_than_its_runs(hub):
+    run_program("dvc", "pull", "-q", cwd=hub)
+    lock = hub / "pipelines/minigrid/ppo/dvc.lock"
+    digest = hashes(hub, run=RUNS[0])["curves"]
+    train, rest = lock.read_text().split("  train@Empty-5x5-v0/seed-1:")
+    assert digest in train
+    lock.write_text(f"{train.replace(digest, '0' * 32)}  train@Empty-5x5-v0/seed-1:{rest}")
+    with pytest.raises(HubError, match=rf"{CELL}: runs were made anew .* rllte-hub run {CELL}"):
+        build_catalogue(hub)
+
+
 def test_the_support_table_counts_published_and_planned():
     both = {"benchmark": "dmc", "agent": "sac"}
     cells = [

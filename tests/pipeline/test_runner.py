@@ -16,6 +16,10 @@ import pytest
 from rllte.files import md5
 from rllte.hub.catalogue import read_catalogue
 from rllte.pipeline.lock import read_lock
+from rllte.pipeline.place import Checkout
+from rllte.pipeline.plan import Plan
+from rllte.pipeline.runner import execute
+from rllte.pipeline.work import Outcome, stale_work
 from tests.conftest import CELL, RUNS, edit_yaml, git, make_repository, path_of_python, run_program
 
 pytestmark = pytest.mark.slow
@@ -183,6 +187,42 @@ def test_a_planned_cell_gets_its_lines_when_it_is_done_and_not_before(hub):
     assert (row["env_id"], row["interval"]) == ("Empty-6x6-v0", None), "one seed says nothing of others"
 
 
+def test_a_published_cell_stays_as_it_is_when_a_new_seed_fails(published_hub, tmp_path):
+    root = shutil.copytree(published_hub, tmp_path / "hub", symlinks=True)
+    row = f"{{cell: {CELL}, num_train_steps: 1024, num_seeds: {len(RUNS) + 1}}}"
+    (root / "release.yaml").write_text(f"cells:\n  - {row}\n")
+    blocked = root / f"models/{CELL}/seed-{len(RUNS)}"
+    blocked.write_text("a file where a folder belongs")
+    before = git(root, "status", "--short").stdout
+    errors = run(root, "--release", code=1)
+    assert f"1/2 {CELL}/seed-{len(RUNS)}: done" in errors, errors
+    assert "FileExistsError" in errors
+    assert git(root, "status", "--short").stdout == before
+    assert is_clean(root)
+    (root / f"scratch/aside/models/{CELL}/seed-{len(RUNS)}").unlink()
+    errors = run(root, "--release")
+    assert f"train {CELL}/seed-{len(RUNS)}" not in errors, "what was finished is kept"
+    assert read_catalogue(root).cells[str(CELL)]["num_seeds"] == len(RUNS) + 1
+    assert is_clean(root)
+
+
+def test_a_cell_is_finished_before_the_next_is_begun(hub):
+    def publish(params):
+        names = (CELL.env_id, "Empty-6x6-v0")
+        params["envs"] = {name: {"num_train_steps": 1024} for name in names}
+        params["runs"] = {f"{name}/seed-{n}": {"env_id": name, "seed": n} for name in names for n in (0, 1)}
+
+    def nothing(_place, task, _board):
+        return Outcome(task.name, {})
+
+    edit_yaml(hub / "pipelines/minigrid/ppo/params.yaml", publish)
+    works = stale_work(hub, Plan(hub), lambda run: True)
+    outcomes = execute(works, Checkout(hub), {}, lambda rows: None, jobs=1, function=nothing)
+    names = [outcome.task.removeprefix("minigrid/ppo/") for outcome in outcomes]
+    cells = ["Empty-5x5-v0", "Empty-6x6-v0"]
+    assert names == [name for cell in cells for name in (f"{cell}/seed-0", f"{cell}/seed-1", cell)]
+
+
 def test_a_machine_without_what_a_run_asks_for_is_an_error_not_a_long_wait(hub):
     edit_yaml(
         hub / "pipelines/minigrid/params.yaml", lambda params: params.update(resources={"num_gpus": 64})
@@ -197,7 +237,6 @@ def test_a_remote_that_is_a_folder_is_refused_for_a_cluster_without_a_shared_fol
 
 def test_parameters_that_change_while_a_stage_runs_are_not_recorded(published_hub, tmp_path):
     from rllte.errors import HubError
-    from rllte.pipeline.plan import Plan
     from rllte.pipeline.record import record
 
     root = shutil.copytree(published_hub, tmp_path / "hub")

@@ -3,11 +3,14 @@ import shutil
 import pytest
 
 from rllte.errors import HubError, UnknownNameError
+from rllte.files import md5
 from rllte.names import Cell, Run
 from rllte.pipeline.batch import listed_runs
+from rllte.pipeline.lock import entry_text
 from rllte.pipeline.params import read_agent
+from rllte.pipeline.place import Checkout
 from rllte.pipeline.plan import Plan
-from rllte.pipeline.planned import add_lines, planned_lines, release_lines, remove_lines
+from rllte.pipeline.planned import add_lines, planned_lines, release_lines, remove_lines, take_back
 from rllte.pipeline.spec import read_spec
 from rllte.pipeline.train import train
 from rllte.pipeline.work import check_targets, stale_work, wanted_by
@@ -162,13 +165,13 @@ def test_the_release_adds_new_cells_and_more_seeds_in_its_order_and_leaves_no_tr
     root, other = make_repository(tmp_path / "hub"), Cell("atari", "ppo", "Pong-v5")
     files = [root / PARAMS, root / "pipelines/atari/ppo/params.yaml"]
     before = [file.read_text() for file in files]
-    write_release(root, (other, 5000, 2), (CELL, 1024, 3))
+    write_release(root, (CELL, 1024, 3), (other, 5000, 2))
     lines = release_lines(root, anything)
-    assert lines.runs == [Run(other, 0), Run(other, 1), Run(CELL, 2)]
+    assert lines.runs == [Run(CELL, 2), Run(other, 0), Run(other, 1)]
     add_lines(root, lines)
     assert (read_spec(root, other).num_train_steps, read_spec(root, other).scale) == (5000, "published")
     works = lines.in_order(stale_work(root, Plan(root), anything))
-    assert [work.cell for work in works] == [other, CELL]
+    assert [work.cell for work in works] == [CELL, other], "by name it would be the other way"
     made = [root / run.path(kind) for run in lines.runs for kind in ("curves", "train", "model")]
     for path in made:
         path.parent.mkdir(parents=True)
@@ -180,10 +183,45 @@ def test_the_release_adds_new_cells_and_more_seeds_in_its_order_and_leaves_no_tr
     assert all(path.read_text() == "finished" for path in made)
 
 
+def test_lines_of_a_batch_that_was_killed_are_taken_back(tmp_path):
+    root, other = make_repository(tmp_path / "hub"), Cell("atari", "ppo", "Pong-v5")
+    file = root / "pipelines/atari/ppo/params.yaml"
+    before = file.read_text()
+    write_release(root, (other, 5000, 2))
+    add_lines(root, release_lines(root, anything))
+    assert file.read_text() != before
+    take_back(root)
+    assert file.read_text() == before
+    take_back(root)
+    assert file.read_text() == before
+
+
+def test_what_was_kept_of_a_task_counts_only_while_its_files_are_those(tmp_path):
+    root = make_repository(tmp_path / "hub")
+    (work,) = stale_work(root, Plan(root), anything)
+    task, place = work.runs[0], Checkout(root)
+    path = RUNS[0].path("curves")
+    entry = {"cmd": "x", "outs": [{"path": path, "hash": "md5", "md5": md5(b"one"), "size": 3}]}
+    place.keep(root, task, {task.stages[0].address: entry_text(entry)})
+    (root / path).parent.mkdir(parents=True)
+    (root / path).write_bytes(b"one")
+    assert list(place.kept(root, task)) == [task.stages[0].address]
+    (root / path).write_bytes(b"two")
+    assert place.kept(root, task) == {}
+    place.forget([task])
+    assert not list((root / "scratch").glob("**/*.json"))
+
+
 def test_a_release_is_checked_before_anything_is_listed(tmp_path):
     root = make_repository(tmp_path / "hub")
     write_release(root, (CELL, 9, 3))
     with pytest.raises(HubError, match=r"cells.0 gives .* 9 env steps; its published runs have 1,024"):
+        release_lines(root, anything)
+    write_release(root, (CELL, 1024, 3), ("MiniGrid/PPO/" + CELL.env_id, 1024, 2))
+    with pytest.raises(HubError, match="a second time"):
+        release_lines(root, anything)
+    write_release(root, (CELL, 1024, 0))
+    with pytest.raises(HubError, match="write 1 or more"):
         release_lines(root, anything)
     write_release(root, ("atari/ppo/Pongg-v5", 9, 3))
     with pytest.raises(UnknownNameError, match="Did you mean 'Pong-v5'"):

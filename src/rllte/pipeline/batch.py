@@ -20,7 +20,7 @@ from rllte.pipeline.lock import read_texts
 from rllte.pipeline.params import read_runs, read_support
 from rllte.pipeline.place import Checkout, OwnFolder, may_pass, patiently
 from rllte.pipeline.plan import Plan
-from rllte.pipeline.planned import add_lines, lines_to_add, list_tables, remove_lines
+from rllte.pipeline.planned import Lines, add_lines, lines_to_add, list_tables, remove_lines, take_back
 from rllte.pipeline.work import Outcome, Work, check_targets, stale_work, wanted_by
 
 _LOCK = ".dvc/tmp/rllte-hub/run.lock"
@@ -84,23 +84,21 @@ def run_batch(root: Path, options: Options) -> Summary:
     """
     with _only_one(root), _Interrupts() as interrupts, _readable_errors():
         wanted = wanted_by(options.targets, options.benchmark, options.agent)
+        take_back(root)
         added = lines_to_add(root, wanted, planned=options.planned, release=options.release)
-        add_lines(root, added)
         unfinished = set(added.cells)
         try:
+            add_lines(root, added)
             check_targets(options.targets, listed_runs(root))
             plan = _with_pulled(root, Plan(root), options)
             works = added.in_order(stale_work(root, plan, wanted, options.threads))
             place = _place(root, options)
             summary, entries = _execute(root, works, place, options, interrupts)
-            complete = {work.cell for work in works if not _missing(work, entries)}
-            unfinished -= complete
+            unfinished &= {work.cell for work in works if _missing(work, entries)}
         finally:
             remove_lines(root, added.of(unfinished))
-        recorded = [work for work in works if work.cell not in unfinished]
-        _record(root, recorded, entries, place)
-        if not interrupts.asked and (summary.done or not works):
-            _make_catalogue(root, place, summary)
+        _record(root, works, entries, place, added.of(unfinished))
+        _make_catalogue(root, place, summary, interrupts)
         summary.interrupted = interrupts.asked
         return summary
 
@@ -172,10 +170,15 @@ def _locked(root: Path, works: list[Work]) -> dict[str, str]:
     }
 
 
-def _record(root: Path, works: list[Work], entries: dict[str, str], place: Checkout) -> None:
-    """Merge what was finished into the locks, once; bring it here if it was made elsewhere."""
-    addresses = [stage.address for work in works for task in work.tasks for stage in task.stages]
-    finished = {address: entries[address] for address in addresses if address in entries}
+def _record(root: Path, works: list[Work], entries: dict[str, str], place: Checkout, unlisted: Lines) -> None:
+    """Merge what was finished and is listed into the locks, once; bring it here if it was made elsewhere."""
+    owners = {*map(str, unlisted.runs), *map(str, unlisted.cells)}  # a cell's tables hold all its runs
+    stages = [stage for work in works for task in work.tasks for stage in task.stages]
+    finished = {
+        stage.address: entries[stage.address]
+        for stage in stages
+        if stage.address in entries and stage.target not in owners
+    }
     if not finished:
         return
     record.merge_entries(root, finished)
@@ -187,9 +190,14 @@ def _record(root: Path, works: list[Work], entries: dict[str, str], place: Check
     )
 
 
-def _make_catalogue(root: Path, place: Checkout, summary: Summary) -> None:
+def _make_catalogue(root: Path, place: Checkout, summary: Summary, interrupts: "_Interrupts") -> None:
     """Let DVC run the stages that span benchmarks, as far as they are not up to date."""
-    list_tables(root)
+    interrupts.finish_first = True
+    try:
+        list_tables(root)
+    except HubError as error:
+        summary.failed["params.yaml: tables"] = str(error)
+        return
     _dvc(root, summary, "repro", "--single-item", "dvc.yaml")
     if isinstance(place, OwnFolder):
         _dvc(root, summary, "push", "--remote", place.remote, "dvc.yaml")
@@ -253,7 +261,7 @@ def _readable_errors() -> Iterator[None]:
 
 
 class _Interrupts:
-    """Ctrl-C, and SIGTERM, which Slurm and Kubernetes send.
+    """Ctrl-C, SIGTERM, which Slurm and Kubernetes send, and SIGHUP of a terminal that is closed.
 
     Attributes:
         finish_first: Whether the first of them only sets ``asked``, for a stop at a place where nothing is
@@ -271,9 +279,8 @@ class _Interrupts:
         self.asked = True
 
     def __enter__(self) -> "_Interrupts":
-        self._before = {
-            number: signal.signal(number, self._take) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        self._before = {number: signal.signal(number, self._take) for number in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:

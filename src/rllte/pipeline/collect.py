@@ -9,6 +9,7 @@ from rllte.hub import bundle
 from rllte.names import Cell, Run, agent_name, benchmark_name, tables_path
 from rllte.pipeline.lock import read_lock
 from rllte.pipeline.params import read_runs
+from rllte.pipeline.plan import folder_md5
 from rllte.pipeline.spec import read_spec
 
 
@@ -48,12 +49,23 @@ def collected(root: Path, benchmark: str, agent: str) -> dict[Cell, list[Run]]:
 
     Raises:
         MissingArtifactError: A table is not here.
-        HubError: It is not what dvc.lock says.
+        HubError: It is not what dvc.lock says, or is older than its runs.
     """
-    outs, runs = recorded_outputs(root, benchmark, agent), read_runs(root, benchmark, agent)
-    cells = [cell for cell in dict.fromkeys(run.cell for run in runs) if cell.path("scores") in outs]
-    seeds = {cell: _seeds(root, cell, outs) for cell in cells}
-    return {cell: [run for run in runs if run.cell == cell and run.seed in seeds[cell]] for cell in cells}
+    runs, found = read_runs(root, benchmark, agent), dict[Cell, list[Run]]()
+    lock = read_lock(root / f"pipelines/{benchmark}/{agent}/dvc.lock")
+    outs = {path: digest for entry in lock.values() for path, digest in entry["outs"].items()}
+    for cell in dict.fromkeys(run.cell for run in runs):
+        if entry := lock.get(f"collect@{cell.env_id}"):
+            seeds = _seeds(root, cell, outs)
+            found[cell] = [run for run in runs if run.cell == cell and run.seed in seeds]
+            folder = f"data/runs/{cell}"
+            paths = [path for run in found[cell] for path in outs if path.startswith(f"data/runs/{run}/")]
+            rows = [{"md5": outs[path], "relpath": path.removeprefix(f"{folder}/")} for path in paths]
+            if folder_md5(rows) != entry["deps"][folder]:
+                raise HubError(
+                    f"{cell}: runs were made anew and its tables were not. Run: rllte-hub run {cell}"
+                )
+    return found
 
 
 def recorded_outputs(root: Path, benchmark: str, agent: str) -> dict[str, str]:

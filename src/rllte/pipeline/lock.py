@@ -33,7 +33,7 @@ def read_lock(path: Path) -> dict[str, dict[str, Any]]:
         For each stage ``cmd``, ``params`` (by file), and ``deps`` and ``outs`` (md5 by path); empty if there
         is no lock.
     """
-    return _entries(path, _read_entry, _entry)
+    return _entries(path, read_entry, _entry)
 
 
 def read_texts(path: Path) -> dict[str, str]:
@@ -84,7 +84,8 @@ def _split(text: str) -> dict[str, str] | None:
     return dict(bodies)
 
 
-def _read_entry(body: str) -> dict[str, Any]:
+def read_entry(body: str) -> dict[str, Any]:
+    """Return an entry, as ``read_lock`` does, from its text."""
     sections = dict(_SECTION.findall(body))
     if "".join(f"    {name}:{section}" for name, section in sections.items()) != body:
         return _entry(_parse(body))

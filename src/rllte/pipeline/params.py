@@ -1,6 +1,6 @@
 """What stands in the params.yaml files of ``pipelines/``: what is covered, set and published."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -187,9 +187,21 @@ def read_runs(root: Path, benchmark: str, agent: str) -> list[Run]:
 
 
 def read_release(root: Path) -> list[ReleaseCell]:
-    """Read what is to be published next."""
-    rows = _read(root, RELEASE, Release).cells
-    return [checked(ReleaseCell, row, f"{RELEASE}: cells.{i}") for i, row in enumerate(rows)]
+    """Read what is to be published next.
+
+    Raises:
+        HubError: A row is not valid, or a cell is named twice.
+    """
+    rows: list[ReleaseCell] = []
+    for i, values in enumerate(_read(root, RELEASE, Release).cells):
+        row: ReleaseCell = checked(ReleaseCell, values, f"{RELEASE}: cells.{i}")
+        row = replace(row, cell=str(Cell.parse(row.cell)))
+        if row.cell in {other.cell for other in rows}:
+            raise HubError(f"{RELEASE}: cells.{i} names {row.cell} a second time; write one row for it.")
+        if min(row.num_train_steps, row.num_seeds) < 1:
+            raise HubError(f"{RELEASE}: cells.{i} is {values}; write 1 or more.")
+        rows.append(row)
+    return rows
 
 
 def published_env(own: AgentParams, cell: Cell) -> PublishedEnv | None:

@@ -15,9 +15,10 @@ from typing import Any
 import tenacity
 
 from rllte.errors import HubError
-from rllte.files import write_bytes
+from rllte.files import md5, write_bytes
 from rllte.names import Run
 from rllte.pipeline import record
+from rllte.pipeline.lock import read_entry
 from rllte.pipeline.plan import Stage
 from rllte.pipeline.spec import read_spec
 from rllte.pipeline.work import Task
@@ -72,11 +73,10 @@ class Checkout:
             entries: dict[str, str] = json.loads((root / f"scratch/{task.name}/{task.key}.json").read_text())
         except FileNotFoundError:
             return {}
-        outs = {stage.address: stage.outs for stage in task.stages}
         return {
             address: text
             for address, text in entries.items()
-            if all((root / out).exists() for out in outs[address])
+            if all(_is(root / out, digest) for out, digest in read_entry(text)["outs"].items())
         }
 
     def keep(self, root: Path, task: Task, entries: dict[str, str]) -> None:
@@ -86,7 +86,8 @@ class Checkout:
     def forget(self, tasks: list[Task]) -> None:
         """Remove what was kept of tasks that are recorded."""
         for task in tasks:
-            (self.root / f"scratch/{task.name}/{task.key}.json").unlink(missing_ok=True)
+            for path in (self.root / "scratch" / task.name).glob("*.json"):
+                path.unlink(missing_ok=True)
 
     def record(self, root: Path, stage: Stage, settings: dict[str, dict[str, Any]]) -> str:
         """Take the outputs of a stage into DVC's cache; return its entry for dvc.lock."""
@@ -157,7 +158,7 @@ class OwnFolder(Checkout):
         for task in tasks:
             fs, folder = self._shelf(self.root, task.name)
             trained = task.stages[0].kind == "train"
-            paths = fs.find(folder) if trained else [fs.join(folder, f"{task.key}.json")]
+            paths = fs.find(folder) if trained else [p for p in fs.find(folder) if fs.parent(p) == folder]
             for path in paths:
                 with suppress(FileNotFoundError):
                     fs.rm_file(path)
@@ -190,6 +191,10 @@ class OwnFolder(Checkout):
     def _shelf(self, root: Path, path: str) -> tuple[Any, str]:
         fs, folder = record.remote_folder(root, self.remote)
         return fs, fs.join(folder, "resume", path)
+
+
+def _is(path: Path, digest: str) -> bool:
+    return path.exists() and md5(path.read_bytes()) == digest
 
 
 @contextmanager

@@ -195,6 +195,12 @@ def _cache_folder(root: Path) -> Path:
     return root / ".dvc" / folder / "files/md5"
 
 
+def folder_md5(rows: list[dict[str, str | None]]) -> str:
+    """Return the md5 of a folder as DVC names it, from the ``md5`` and ``relpath`` of its files."""
+    rows = sorted(rows, key=lambda row: str(row["relpath"]).split("/"))
+    return md5(json.dumps(rows, sort_keys=True).encode()) + ".dir"
+
+
 class _Hashes:
     """md5 of files and folders; a file whose inode, size and time are as before is not read again."""
 
@@ -234,8 +240,7 @@ class _Hashes:
                     path = Path(place, name)
                     digest = self._of_file(path.relative_to(self._root).as_posix())
                     rows.append({"md5": digest, "relpath": path.relative_to(folder).as_posix()})
-        rows.sort(key=lambda row: str(row["relpath"]).split("/"))
-        return md5(json.dumps(rows, sort_keys=True).encode()) + ".dir"
+        return folder_md5(rows)
 
     def save(self) -> None:
         """Keep what was learned for the next time."""

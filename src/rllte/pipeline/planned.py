@@ -5,6 +5,7 @@ import re
 import shutil
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from rllte.pipeline.params import (
 )
 from rllte.pipeline.work import Wanted, Work
 
-_ASIDE = "scratch/aside"
+_ADDED, _ASIDE = "scratch/added.json", "scratch/aside"
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def release_lines(root: Path, wanted: Wanted) -> Lines:
             raise UnknownNameError("env_id", cell.env_id, known, where=f"{RELEASE}: cells.{i}")
         published = published_env(read_agent(root, cell.benchmark, cell.agent), cell)
         if published is None:
-            envs[cell] = {"num_train_steps": row.num_train_steps}
+            envs[cell] = {"num_train_steps": row.num_train_steps} | _device(root, cell)
         elif published.num_train_steps != row.num_train_steps:
             raise HubError(
                 f"{RELEASE}: cells.{i} gives {cell} {row.num_train_steps:,} env steps; its published runs "
@@ -118,20 +119,41 @@ def release_lines(root: Path, wanted: Wanted) -> Lines:
 
 def add_lines(root: Path, lines: Lines) -> None:
     """Write lines into params.yaml, and bring back what ``remove_lines`` has put aside of their runs."""
+    content = {"runs": [str(run) for run in lines.runs], "cells": [str(cell) for cell in lines.envs]}
+    write_bytes(root / _ADDED, json.dumps(content).encode())
     _edit(root, lines, _with_lines)
     for folder in _folders(lines):
-        if not (root / folder).exists():
-            _move(root / _ASIDE / folder, root / folder)
+        _move(root / _ASIDE / folder, root / folder)
 
 
 def remove_lines(root: Path, lines: Lines) -> None:
-    """Take lines out of params.yaml, and put the files of their runs aside.
+    """Take lines out of params.yaml, and put the files of their runs aside; the others are there to stay.
 
     DVC's stages depend on whole folders: a file there that no stage makes would make them stale.
     """
     _edit(root, lines, _without_lines)
     for folder in _folders(lines):
         _move(root / folder, root / _ASIDE / folder)
+    (root / _ADDED).unlink(missing_ok=True)
+
+
+def take_back(root: Path) -> None:
+    """Remove the lines that a batch added which was killed, but those whose stages are recorded."""
+    if not (root / _ADDED).exists():
+        return
+    content = json.loads((root / _ADDED).read_text())
+    added = Lines(
+        [Run.parse(text) for text in content["runs"]], {Cell.parse(c): {} for c in content["cells"]}
+    )
+    done = {cell for cell in added.cells if set(added.of({cell}).runs) <= set(_recorded(root, cell))}
+    remove_lines(root, added.of(set(added.cells) - done))
+
+
+def _recorded(root: Path, cell: Cell) -> list[Run]:
+    try:
+        return collected(root, cell.benchmark, cell.agent).get(cell, [])
+    except HubError:  # its tables are not here, or others
+        return []
 
 
 def _folders(lines: Lines) -> list[str]:
@@ -141,10 +163,15 @@ def _folders(lines: Lines) -> list[str]:
 
 
 def _move(source: Path, target: Path) -> None:
-    if source.exists():
-        shutil.rmtree(target, ignore_errors=True)
+    """Move a file, or the files of a folder, to where they are not yet; nothing is replaced."""
+    if source.is_dir():
+        for path in source.iterdir():
+            _move(path, target / path.name)
+        with suppress(OSError):  # something is left
+            source.rmdir()
+    elif source.exists() and not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
-        source.rename(target)
+        shutil.move(source, target)
 
 
 def list_tables(root: Path) -> None:
@@ -176,8 +203,11 @@ def _paper_settings(root: Path, cell: Cell) -> dict[str, Any]:
     paper = read_agent(root, cell.benchmark, cell.agent).paper
     settings = {"num_train_steps": read_support(root, cell.benchmark).budget(cell), "scale": "paper"}
     settings |= {"hyperparameters": paper} if paper else {}
-    gpu = read_resources(root, cell.benchmark, cell.agent).num_gpus
-    return settings | ({"device": "cuda"} if gpu else {})
+    return settings | _device(root, cell)
+
+
+def _device(root: Path, cell: Cell) -> dict[str, Any]:
+    return {"device": "cuda"} if read_resources(root, cell.benchmark, cell.agent).num_gpus else {}
 
 
 def _env_line(cell: Cell, settings: dict[str, Any]) -> str:
@@ -199,7 +229,7 @@ def _flow(value: object) -> str:
 
 def _block(text: str, key: str, path: Path) -> re.Match[str]:
     found = re.search(
-        rf"^{key}:(?P<empty> \{{\}})?(?P<note>[^\n{{]*)\n(?P<lines>(?:  .*\n)*)", text, re.MULTILINE
+        rf"^{key}:(?P<empty> \{{\}})?(?P<note>[^\n{{]*)\n(?P<lines>(?:  .*\n|\n+(?=  ))*)", text, re.MULTILINE
     )
     if found is None:
         raise HubError(f"{path} has no block {key!r} of one line for each; write: {key}: {{}}")
@@ -215,6 +245,9 @@ def _with_lines(text: str, key: str, lines: list[str], path: Path) -> str:
 
 def _without_lines(text: str, key: str, lines: list[str], path: Path) -> str:
     block = _block(text, key, path)
-    kept = "".join(line for line in block["lines"].splitlines(keepends=True) if line not in lines)
+    names = {line.partition(":")[0] for line in lines}
+    kept = "".join(
+        line for line in block["lines"].splitlines(keepends=True) if line.partition(":")[0] not in names
+    )
     empty = "" if kept else " {}"
     return f"{text[: block.start()]}{key}:{empty}{block['note']}\n{kept}{text[block.end() :]}"

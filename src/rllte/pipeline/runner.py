@@ -78,7 +78,7 @@ def execute(
             options = {name: value for name, value in task.options.items() if value}
             return remote.options(name=task.name, **options).remote(shared_place, task, board)
 
-        yield from _drive(works, entries, submit, _Poll(board, show), jobs if address else None, stopped)
+        yield from _drive(works, entries, submit, _Poll(board, show), lambda: jobs or _num_cpus(), stopped)
 
 
 def _drive(
@@ -86,7 +86,7 @@ def _drive(
     entries: dict[str, str],
     submit: Callable[[Task], Any],
     poll: Callable[[], None],
-    limit: int | None,
+    limit: Callable[[], int],
     stopped: Callable[[], bool],
 ) -> Iterator[Outcome]:
     work_of = {task.name: work for work in works for task in work.tasks}
@@ -96,7 +96,8 @@ def _drive(
     running: dict[Any, Task] = {}
     failed: set[str] = set()
     while (waiting or running) and not stopped():
-        while waiting and (limit is None or len(running) < limit):
+        room = limit() - len(running)  # what Ray was given is done in its own order
+        for _ in range(min(room, len(waiting))):
             task = waiting.pop()
             needs = {name: entries[name] for name in work_of[task.name].inputs(task) if name in entries}
             running[submit(replace(task, inputs=needs))] = task
@@ -112,6 +113,10 @@ def _drive(
                 if left[work.cell] == 0 and (last := work.finish(failed)):
                     waiting.append(last)
         poll()
+
+
+def _num_cpus() -> int:
+    return int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
 
 
 def _outcome(reference: Any, task: Task) -> Outcome:

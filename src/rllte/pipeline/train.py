@@ -81,7 +81,9 @@ def train(root: Path, run: Run, watch: Callable[[Agent], None] | None = None) ->
     resume = root / run.path("resume").format(spec=spec.hash)
     start, first_step = time.perf_counter(), 0
     if resume.exists():
-        first_step = torch.load(resume, weights_only=True)["num_updates"] * agent.steps_per_update
+        first_step = (
+            torch.load(resume, map_location="cpu", weights_only=True)["num_updates"] * agent.steps_per_update
+        )
     curves = agent.train(resume=resume, description=str(run), watch=watch)
     seconds = time.perf_counter() - start
     metadata = spec.describe(run)

@@ -39,8 +39,9 @@ class Task:
 
     @property
     def key(self) -> str:
-        """Sixteen hexadecimal digits that name what is done, and with which settings."""
-        what = [[stage.cmd, self.settings[stage.address]] for stage in self.stages]
+        """Sixteen hexadecimal digits that name what is done, with which settings, and from what."""
+        what: list[Any] = [[stage.cmd, self.settings[stage.address]] for stage in self.stages]
+        what += [self.inputs] if self.inputs else []
         return sha256(json.dumps(what, sort_keys=True, default=str).encode())[:16]
 
 
