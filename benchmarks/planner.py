@@ -70,7 +70,7 @@ def seconds(*command: str, cwd: Path) -> float:
 
 @click.command(context_settings={"show_default": True})
 @click.option("--num-runs", default=1000, help="Runs of three stages each, over all pipelines.")
-@click.option("--repeats", default=3, help="The median counts.")
+@click.option("--repeats", default=1, help="The median counts; one takes some minutes, most of them in DVC.")
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
 def main(num_runs: int, repeats: int, as_json: bool) -> None:
     """Time the three side by side, each in a new process."""
