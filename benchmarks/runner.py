@@ -17,6 +17,7 @@ from rllte.pipeline.batch import Summary, _note, _record
 from rllte.pipeline.display import Display
 from rllte.pipeline.place import Checkout
 from rllte.pipeline.plan import Plan
+from rllte.pipeline.planned import Lines
 from rllte.pipeline.runner import execute
 from rllte.pipeline.work import Outcome, Task, stale_work
 
@@ -49,7 +50,7 @@ def main(num_tasks: int, cores: int, as_json: bool) -> None:
             for outcome in execute(works, place, {}, display.show, jobs=cores, function=sleep):
                 entries |= outcome.entries
                 _note(root, place, outcome, summary)
-        _record(root, works, entries, place)
+        _record(root, works, entries, place, Lines())
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     result = {
         "tasks": total,
