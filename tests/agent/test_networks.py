@@ -9,7 +9,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from rllte.agent.encoders import ENCODERS, ImpalaCNN, MiniGridCNN, NatureCNN, PixelCNN, Residual
-from rllte.agent.networks import ActorCritic, TwinCritic, as_vector, head, two_layers
+from rllte.agent.networks import (
+    ActorCritic,
+    TwinCritic,
+    as_vector,
+    forward_pass,
+    head,
+    input_gradient,
+    set_gradients,
+    two_layers,
+)
 
 
 def gains(module):
@@ -135,6 +144,21 @@ def test_weights_in_one_vector_learn_as_they_would_alone():
     torch.testing.assert_close(
         nn.utils.get_total_norm([vector.grad]), nn.utils.get_total_norm([p.grad for p in alone.parameters()])
     )
+
+
+def test_gradients_by_hand_are_the_bits_of_autograd():
+    network = two_layers(5, 64, 3)
+    parameters = tuple(network.parameters())
+    inputs = torch.randn(32, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    outputs = network(inputs)
+    by_outputs = torch.linspace(-1, 1, 96).reshape(32, 3)
+    by_inputs, *by_parameters = torch.autograd.grad(outputs, [inputs, *parameters], by_outputs)
+    with torch.no_grad():
+        done = forward_pass(parameters, inputs)
+        set_gradients(parameters, done, by_outputs)
+        assert torch.equal(input_gradient(parameters, done, by_outputs), by_inputs)
+    assert torch.equal(done.outputs, outputs)
+    assert all(map(torch.equal, (parameter.grad for parameter in parameters), by_parameters))
 
 
 def test_two_critics_see_observation_and_action_and_differ():

@@ -8,6 +8,7 @@ from rllte.agent.offpolicy import move_target
 from rllte.agent.replay import Replay, Transitions
 from rllte.agent.sac import squashed_log_prob
 from tests.agent.conftest import make_agent
+from tests.agent.scripted import constant
 
 
 def transition(number, discount=0.99):
@@ -89,28 +90,24 @@ def test_target_networks_move_every_second_update():
 def test_critic_target_has_no_future_where_the_episode_terminated():
     agent = make_agent("sac")
     obs_dim, action_dim = agent.observation_space.shape[0], agent.action_space.shape[0]
-    for parameter in agent.critic.parameters():
-        parameter.data.zero_()
     obs, actions = torch.zeros(4, obs_dim), torch.zeros(4, action_dim)
     batch = Transitions(obs, actions, torch.full((4,), 3.0), torch.zeros(4), obs)
-    # both values are 0 and the target is the reward 3: the loss is 3² + 3²
-    assert agent._critic_loss(batch).item() == pytest.approx(18.0)
+    assert agent._targets(batch).tolist() == [3.0] * 4  # the reward
 
 
 def test_critic_target_subtracts_entropy_from_the_smaller_target_value():
     agent = make_agent("sac")
     obs_dim, action_dim = agent.observation_space.shape[0], agent.action_space.shape[0]
-    for network in (agent.critic, agent.target_critic):
-        for parameter in network.parameters():
-            parameter.data.zero_()
+    for parameter in agent.target_critic.parameters():
+        parameter.data.zero_()
     agent.target_critic.q1[-1].bias.data.fill_(7.0)
     agent.target_critic.q2[-1].bias.data.fill_(5.0)
     agent.actor.sample = lambda obs, _: (torch.zeros(len(obs), action_dim), torch.full((len(obs),), 2.0))
     agent.log_alpha.data.fill_(math.log(0.5))
     obs, actions = torch.zeros(4, obs_dim), torch.zeros(4, action_dim)
     batch = Transitions(obs, actions, torch.ones(4), torch.full((4,), 0.5), obs)
-    # 1 + 0.5 (min(7, 5) - 0.5 × 2) = 3, so the loss is 3² + 3²
-    assert agent._critic_loss(batch).item() == pytest.approx(18.0)
+    # 1 + 0.5 (min(7, 5) - 0.5 × 2)
+    assert agent._targets(batch).tolist() == pytest.approx([3.0] * 4)
 
 
 def test_temperature_falls_when_the_policy_is_more_random_than_the_target():
@@ -135,13 +132,13 @@ def test_actor_moves_towards_actions_of_higher_value():
     obs_dim, action_dim = agent.observation_space.shape[0], agent.action_space.shape[0]
     obs = torch.zeros(32, obs_dim)
 
-    class Linear(torch.nn.Module):
-        """The value of an action is its sum."""
-
-        def forward(self, _, actions):
-            return actions.sum(dim=1), actions.sum(dim=1)
-
-    agent.critic, agent._critic_loss = Linear(), lambda _: torch.zeros((), requires_grad=True)
+    # the value of an action is its sum: ReLU(a) - ReLU(-a), through one hidden unit each
+    for layers in (agent.critic.q1, agent.critic.q2):
+        constant(layers, 0.0)
+        for unit, sign in ((0, 1.0), (1, -1.0)):
+            layers[0].weight.data[unit, obs_dim:] = sign
+            layers[2].weight.data[unit, unit], layers[4].weight.data[0, unit] = 1.0, sign
+    agent._learn_critic = lambda _: None
     batch = Transitions(obs, torch.zeros(32, action_dim), torch.zeros(32), torch.zeros(32), obs)
     before = agent.policy(obs).mean().item()
     for _ in range(20):

@@ -2,11 +2,14 @@
 
 import math
 
+import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 
 from rllte.agent.replay import Transitions
 from rllte.agent.sac import SAC, Actor, squashed_log_prob
+from tests.agent.conftest import make_agent
 from tests.agent.scripted import OFF_POLICY, ONE_NUMBER, constant, make
 
 CONFIG = {
@@ -55,75 +58,107 @@ def test_gradients_flow_through_mean_and_deviation_of_a_drawn_action():
     assert actor.layers[-1].bias.grad.tolist() == pytest.approx(expected)
 
 
-class StubActor(torch.nn.Module):
-    """Draws the observation plus θ, with a log-probability of 3 θ."""
-
-    def __init__(self, theta):
-        super().__init__()
-        self.theta, self.seen = torch.nn.Parameter(torch.tensor(theta)), []
-
-    def sample(self, obs, _):
-        self.seen.append(obs)
-        return obs + self.theta, 3 * self.theta.expand(len(obs))
-
-
-class StubCritic(torch.nn.Module):
-    """Values w · (10 · obs + 2 · action) and w · (10 · obs + 5 · action)."""
-
-    def __init__(self, weight):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.tensor(weight))
-
-    def forward(self, obs, actions):
-        return tuple(self.weight * (10 * obs[:, 0] + slope * actions[:, 0]) for slope in (2, 5))
-
-
 zeros = torch.zeros(4, 1)
 BATCH = Transitions(zeros, zeros + 1, zeros[:, 0] + 3, zeros[:, 0] + 0.5, zeros + 2)
 
 
+def losses(agent, batch):
+    """Return the gradients of SAC's three losses, written down as in the paper and left to autograd."""
+    next_actions, next_log_probs = agent.actor.sample(batch.next_obs, agent.generator)
+    targets = batch.rewards + batch.discounts * (
+        torch.min(*agent.target_critic(batch.next_obs, next_actions)) - agent.log_alpha.exp() * next_log_probs
+    )
+    q1, q2 = agent.critic(batch.obs, batch.actions)
+    critic_loss = ((q1 - targets.detach()) ** 2).mean() + ((q2 - targets.detach()) ** 2).mean()
+    actions, log_probs = agent.actor.sample(batch.obs, agent.generator)
+    alpha = agent.log_alpha.exp()
+    actor_loss = (alpha.detach() * log_probs - torch.min(*agent.critic(batch.obs, actions))).mean()
+    alpha_loss = (alpha * (-log_probs.detach() + actions.shape[1])).mean()
+    return (
+        torch.autograd.grad(critic_loss, list(agent.critic.parameters())),
+        torch.autograd.grad(actor_loss, list(agent.actor.parameters())),
+        torch.autograd.grad(alpha_loss, [agent.log_alpha]),
+    )
+
+
+def test_a_gradient_step_has_the_gradients_of_the_papers_losses():
+    agent = make_agent("sac", num_threads=1)
+    agent.train(agent.config.learning_starts)
+    agent.optimizers["critic"].step = lambda: None  # the losses are of the same critic
+    batch = agent.replay.sample(32, agent.generator)
+    before = agent.generator.get_state()
+    for_critic, for_actor, for_alpha = losses(agent, batch)
+    agent.generator.set_state(before)
+    agent._learn(batch)
+    for network, expected in ((agent.critic, for_critic), (agent.actor, for_actor)):
+        for parameter, grad in zip(network.parameters(), expected, strict=True):
+            torch.testing.assert_close(parameter.grad, grad)
+            assert grad.abs().max() > 0
+    torch.testing.assert_close(agent.log_alpha.grad, for_alpha[0])
+
+
 @pytest.fixture
 def stubbed(agent):
-    """An agent of stubs, whose optimizers take plain steps; α is ½."""
-    agent.actor, agent.critic, agent.target_critic = StubActor(1.0), StubCritic(1.0), StubCritic(2.0)
-    parameters = {
-        "actor": agent.actor.parameters(),
-        "critic": agent.critic.parameters(),
-        "alpha": [agent.log_alpha],
+    """An agent whose optimizers take plain steps and whose α is ½.
+
+    The action is θ = 1 with a log-probability of 3 θ, on any observation; the values of an action a > 0 are
+    2 a and 5 a, those of the target 20 + 2 a and 20 + 5 a.
+    """
+    theta = agent.actor.layers[-1].bias
+    for network in (agent.actor, agent.critic, agent.target_critic):
+        constant(network, 0.0)
+    for critic, bias in ((agent.critic, 0.0), (agent.target_critic, 20.0)):
+        for layers, slope in ((critic.q1, 2.0), (critic.q2, 5.0)):
+            layers[0].weight.data[0, 1] = layers[2].weight.data[0, 0] = 1.0
+            layers[4].weight.data[0, 0], layers[4].bias.data[0] = slope, bias
+    theta.data[0] = 1.0
+    agent.actor.draw = lambda outputs, _: (None, None, outputs[:, :1])
+    agent.optimizers = {
+        "actor": torch.optim.SGD([theta, agent.log_alpha], 1.0),
+        "critic": torch.optim.SGD(agent.critic.parameters(), 0.0),
     }
-    agent.optimizers = {name: torch.optim.SGD(list(some), 1.0) for name, some in parameters.items()}
-    agent.optimizers["critic"].param_groups[0]["lr"] = 0.0
     return agent
 
 
+@pytest.fixture(autouse=True)
+def no_squashing(request, monkeypatch):
+    """Where an agent is stubbed, an action is what was drawn, and its log-probability three times that."""
+    if "stubbed" in request.fixturenames:
+        monkeypatch.setattr("rllte.agent.sac.squashed_log_prob", lambda *drawn: 3 * drawn[2][:, 0])
+        monkeypatch.setattr(torch.Tensor, "tanh", lambda self: self)
+
+
 def test_critic_errors_are_between_what_was_done_and_what_follows(stubbed):
-    loss = stubbed._critic_loss(BATCH)
-    # next action 2 + 1: target values 2 (20 + 6) = 52 and 2 (20 + 15) = 70; its log-probability is 3;
-    # 3 + ½ (52 - ½ · 3) = 28.25, where the critics say 2 and 5
-    assert loss.item() == pytest.approx(26.25**2 + 23.25**2)
-    assert torch.equal(stubbed.actor.seen[0], BATCH.next_obs)
+    stubbed._learn_critic(BATCH)
+    # the next action 1 has target values 22 and 25 and a log-probability of 3: 3 + ½ (22 - ½ · 3) = 13.25,
+    # where the critics say 2 and 5 of what was done; the slope of a squared error is twice the error
+    assert stubbed.critic.q1[-1].bias.grad.item() == pytest.approx(2 * (2 - 13.25))
+    assert stubbed.critic.q2[-1].bias.grad.item() == pytest.approx(2 * (5 - 13.25))
 
 
-def test_targets_get_no_gradients(stubbed):
-    stubbed._critic_loss(BATCH).backward()
-    assert stubbed.critic.weight.grad is not None
-    assert stubbed.target_critic.weight.grad is stubbed.actor.theta.grad is stubbed.log_alpha.grad is None
+def test_targets_see_what_follows_and_get_no_gradients(stubbed):
+    seen = []
+    stubbed.target_critic.forward = lambda obs, actions: (seen.append(obs), (zeros[:, 0], zeros[:, 0]))[1]
+    targets = stubbed._targets(BATCH)
+    assert torch.equal(seen[0], BATCH.next_obs)
+    assert targets.tolist() == pytest.approx([3 - 0.5 * 0.5 * 3] * 4)
+    stubbed._learn_critic(BATCH)
+    for network in (stubbed.target_critic, stubbed.actor):
+        assert all(parameter.grad is None for parameter in network.parameters())
+    assert stubbed.log_alpha.grad is None
 
 
 def test_the_actor_gains_value_and_entropy(stubbed):
     stubbed._learn(BATCH)
     # loss α · 3 θ - min(2 θ, 5 θ) = 1.5 θ - 2 θ for θ > 0
-    assert stubbed.actor.theta.item() == pytest.approx(1.5)
-    assert torch.equal(stubbed.actor.seen[1], BATCH.obs)
+    assert stubbed.actor.layers[-1].bias[0].item() == pytest.approx(1.5)
 
 
 def test_the_actors_loss_leaves_no_gradient_in_the_critic(stubbed):
-    seen = []
-    stubbed.optimizers["critic"].register_step_post_hook(
-        lambda *_: seen.append(stubbed.critic.weight.grad.item())
-    )
-    stubbed._learn(BATCH)
-    assert stubbed.critic.weight.grad.item() == seen[0]
+    stubbed._learn_critic(BATCH)
+    before = [parameter.grad.clone() for parameter in stubbed.critic.parameters()]
+    stubbed._learn_actor(BATCH.obs)
+    assert all(map(torch.equal, before, (parameter.grad for parameter in stubbed.critic.parameters())))
 
 
 def test_the_temperature_follows_the_entropy_gap(stubbed):
@@ -133,13 +168,12 @@ def test_the_temperature_follows_the_entropy_gap(stubbed):
     assert stubbed.log_alpha.item() == pytest.approx(math.log(0.5) + 1.0)
 
 
-def test_the_target_entropy_is_minus_the_number_of_action_dimensions(stubbed):
-    stubbed.actor.sample = lambda obs, _: (
-        obs.expand(-1, 3) + stubbed.actor.theta,
-        3 * stubbed.actor.theta.expand(4),
-    )
-    stubbed._learn(BATCH)
-    assert stubbed.log_alpha.item() == pytest.approx(math.log(0.5))  # an entropy of -3 is the target of three
+def test_the_target_entropy_is_minus_the_number_of_action_dimensions(monkeypatch):
+    three = gym.spaces.Box(-1.0, 1.0, (3,), np.float32)
+    agent = make(SAC, monkeypatch, action_space=three, **CONFIG)[0]
+    monkeypatch.setattr("rllte.agent.sac.squashed_log_prob", lambda *drawn: drawn[2].sum(dim=1) * 0 + 3)
+    agent._learn_actor(BATCH.obs)
+    assert agent.log_alpha.grad.item() == pytest.approx(0.0)  # an entropy of -3 is the target of three
 
 
 def test_a_resumed_agent_has_its_temperature_and_replay(agent, monkeypatch):

@@ -57,8 +57,8 @@ class DDPG(OffPolicyAgent):
         self.target_critic.requires_grad_(False).load_state_dict(self.critic.state_dict())
         self.modules = {"actor": self.actor, "critic": self.critic, "target_critic": self.target_critic}
         self.optimizers = {
-            "actor": self.make_optimizer(self.actor),
-            "critic": self.make_optimizer(self.critic),
+            "actor": self.make_optimizer(self.actor.parameters()),
+            "critic": self.make_optimizer(self.critic.parameters()),
         }
         self.replay = self.make_replay()
 

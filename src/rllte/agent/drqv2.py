@@ -120,8 +120,8 @@ class DrQv2(OffPolicyAgent):
         self.policy = PixelPolicy(self.encoder, self.actor)
         self.modules = {"policy": self.policy, "critic": self.critic, "target_critic": self.target_critic}
         self.optimizers = {
-            "actor": self.make_optimizer(self.actor),
-            "critic": self.make_optimizer(self.encoder, self.critic),
+            "actor": self.make_optimizer(self.actor.parameters()),
+            "critic": self.make_optimizer(self.encoder.parameters(), self.critic.parameters()),
         }
         self.frames = FrameReplay(config.buffer_size, obs_shape, action_dim, config.n_steps, self.device)
 

@@ -1,10 +1,12 @@
 """Parts that the networks of several agents share."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from rllte.agent.encoders import ENCODERS, Encoder, orthogonal
 from rllte.errors import UnknownNameError
@@ -99,6 +101,67 @@ def two_layers(fan_in: int, hidden_dim: int, fan_out: int) -> nn.Sequential:
     """Return a network with two hidden layers; the references of SAC and DrQ-v2 initialise with gain 1."""
     dims = (fan_in, hidden_dim, hidden_dim, fan_out)
     return mlp(*dims, activation=lambda: nn.ReLU(inplace=True), gain=1.0, last_gain=1.0)
+
+
+class Pass(NamedTuple):
+    """What ``two_layers`` made of a batch: inputs, both hidden layers after their ReLU, and outputs."""
+
+    inputs: torch.Tensor
+    hidden1: torch.Tensor
+    hidden2: torch.Tensor
+    outputs: torch.Tensor
+
+
+def forward_pass(parameters: Sequence[nn.Parameter], inputs: torch.Tensor) -> Pass:
+    """Return a pass through ``two_layers``, the same bits as calling it.
+
+    Args:
+        parameters: Of the network, in its order: weight and bias of each layer.
+        inputs: ``(batch, fan_in)``.
+    """
+    weight1, bias1, weight2, bias2, weight3, bias3 = parameters
+    hidden1 = F.linear(inputs, weight1, bias1).relu_()
+    hidden2 = F.linear(hidden1, weight2, bias2).relu_()
+    return Pass(inputs, hidden1, hidden2, F.linear(hidden2, weight3, bias3))
+
+
+def input_gradient(parameters: Sequence[nn.Parameter], done: Pass, grad: torch.Tensor) -> torch.Tensor:
+    """Return the gradient of a loss by the inputs of a pass.
+
+    Args:
+        parameters: Of the network.
+        done: The pass.
+        grad: ``(batch, fan_out)``, the gradient by its outputs.
+    """
+    return _hidden_gradients(parameters, done, grad)[0] @ parameters[0]
+
+
+def set_gradients(parameters: Sequence[nn.Parameter], done: Pass, grad: torch.Tensor) -> None:
+    """Set ``grad`` of each parameter to the gradient of a loss: the same bits as autograd's.
+
+    With layers this small autograd's bookkeeping takes a good part of a gradient step (docs/performance.md).
+
+    Args:
+        parameters: Of the network; what their ``grad`` held is dropped.
+        done: The pass.
+        grad: ``(batch, fan_out)``, the gradient by its outputs.
+    """
+    grad1, grad2 = _hidden_gradients(parameters, done, grad)
+    layers = ((grad1, done.inputs), (grad2, done.hidden1), (grad, done.hidden2))
+    for i, (by_outputs, inputs) in enumerate(layers):
+        parameters[2 * i].grad, parameters[2 * i + 1].grad = by_outputs.t() @ inputs, by_outputs.sum(0)
+
+
+def _hidden_gradients(
+    parameters: Sequence[nn.Parameter], done: Pass, grad: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return gradients by the two hidden layers before their ReLU."""
+    relu_gradient_ = torch.ops.aten.threshold_backward.grad_input
+    grad2 = grad @ parameters[4]
+    relu_gradient_(grad2, done.hidden2, 0, grad_input=grad2)
+    grad1 = grad2 @ parameters[2]
+    relu_gradient_(grad1, done.hidden1, 0, grad_input=grad1)
+    return grad1, grad2
 
 
 class TwinCritic(nn.Module):

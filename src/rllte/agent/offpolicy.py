@@ -1,5 +1,6 @@
 """What off-policy agents with continuous actions share: steps into a replay, gradient steps out of it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,9 +65,9 @@ class OffPolicyAgent(Agent):
         (obs_dim,), (action_dim,) = self.observation_space.shape, self.action_space.shape
         return Replay(config.buffer_size, obs_dim, action_dim, self.device)
 
-    def make_optimizer(self, *modules: nn.Module) -> torch.optim.Optimizer:
-        """Return an optimizer of the modules' parameters."""
-        parameters = [parameter for module in modules for parameter in module.parameters()]
+    def make_optimizer(self, *groups: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
+        """Return an optimizer of several groups of parameters."""
+        parameters = [parameter for group in groups for parameter in group]
         return torch.optim.Adam(parameters, self.config.learning_rate, eps=self.config.adam_eps, fused=True)
 
     def explore(self, obs: torch.Tensor) -> torch.Tensor:

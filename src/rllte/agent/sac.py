@@ -2,7 +2,8 @@
 
 Paper: Haarnoja et al., 2018, https://arxiv.org/abs/1812.05905. Reference code: denisyarats/pytorch_sac. As
 there, a truncated episode is bootstrapped, the target networks move every second update, and log σ is
-squashed into its range by tanh.
+squashed into its range by tanh. Gradients go through the networks by hand, which is faster, and through the
+drawing of actions by autograd.
 """
 
 import math
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from rllte.agent.networks import TwinCritic, two_layers
+from rllte.agent.networks import TwinCritic, forward_pass, input_gradient, set_gradients, two_layers
 from rllte.agent.offpolicy import OffPolicyAgent, OffPolicyConfig, move_target
 from rllte.agent.replay import Transitions
 
@@ -50,11 +51,18 @@ class Actor(nn.Module):
     @torch.jit.unused
     def sample(self, obs: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw actions ``(batch, action_dim)``, with their log-probabilities ``(batch,)``."""
-        mean, raw = self.layers(obs).chunk(2, dim=1)
+        noise, log_std, before_tanh = self.draw(self.layers(obs), generator)
+        return before_tanh.tanh(), squashed_log_prob(noise, log_std, before_tanh)
+
+    @torch.jit.unused
+    def draw(
+        self, outputs: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return noise, log σ and mean + σ · noise of what ``layers`` say, each ``(batch, action_dim)``."""
+        mean, raw = outputs.chunk(2, dim=1)
         log_std = self.log_std_min + 0.5 * (self.log_std_max - self.log_std_min) * (raw.tanh() + 1)
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-        before_tanh = mean + log_std.exp() * noise
-        return before_tanh.tanh(), squashed_log_prob(noise, log_std, before_tanh)
+        return noise, log_std, mean + log_std.exp() * noise
 
 
 def squashed_log_prob(noise: torch.Tensor, log_std: torch.Tensor, before_tanh: torch.Tensor) -> torch.Tensor:
@@ -83,21 +91,22 @@ class SAC(OffPolicyAgent):
         self.target_critic = TwinCritic(obs_dim, action_dim, config.hidden_dim).to(self.device)
         self.target_critic.requires_grad_(False).load_state_dict(self.critic.state_dict())
         self.modules = {"actor": self.actor, "critic": self.critic, "target_critic": self.target_critic}
+        self._actor_parameters = tuple(self.actor.layers.parameters())
+        self._critic_parameters = tuple(
+            tuple(layers.parameters()) for layers in (self.critic.q1, self.critic.q2)
+        )
         self.log_alpha = torch.tensor(
             math.log(config.initial_temperature), device=self.device
         ).requires_grad_()
         self.optimizers = {
-            "actor": self.make_optimizer(self.actor),
-            "critic": self.make_optimizer(self.critic),
-            "alpha": torch.optim.Adam(
-                [self.log_alpha], config.learning_rate, eps=config.adam_eps, fused=True
-            ),
+            "actor": self.make_optimizer(self.actor.parameters(), [self.log_alpha]),
+            "critic": self.make_optimizer(self.critic.parameters()),
         }
         self.replay = self.make_replay()
 
     def explore(self, obs: torch.Tensor) -> torch.Tensor:
         """Draw actions from the policy."""
-        return self.actor.sample(obs, self.generator)[0]
+        return self.actor.draw(self.actor.layers(obs), self.generator)[2].tanh()
 
     def learn(self, gradient_step: int) -> None:
         """Take one gradient step for critic, actor and temperature; move the target networks."""
@@ -106,33 +115,50 @@ class SAC(OffPolicyAgent):
             move_target(self.target_critic, self.critic, self.config.tau)
 
     def _learn(self, batch: Transitions) -> None:
-        critic_loss = self._critic_loss(batch)
-        self.optimizers["critic"].zero_grad()
-        critic_loss.backward()
+        self._learn_critic(batch)
+        self._learn_actor(batch.obs)
+
+    @torch.no_grad()
+    def _targets(self, batch: Transitions) -> torch.Tensor:
+        next_actions, log_probs = self.actor.sample(batch.next_obs, self.generator)
+        q1, q2 = self.target_critic(batch.next_obs, next_actions)
+        return batch.rewards + batch.discounts * (torch.min(q1, q2) - self.log_alpha.exp() * log_probs)
+
+    @torch.no_grad()
+    def _learn_critic(self, batch: Transitions) -> None:
+        """Make the sum of both critics' mean squared errors smaller."""
+        targets = self._targets(batch)[:, None]
+        inputs = torch.cat([batch.obs, batch.actions], dim=1)
+        for parameters in self._critic_parameters:
+            done = forward_pass(parameters, inputs)
+            set_gradients(parameters, done, 2 / len(inputs) * (done.outputs - targets))
         self.optimizers["critic"].step()
 
-        actions, log_probs = self.actor.sample(batch.obs, self.generator)
-        alpha = self.log_alpha.detach().exp()
-        q1, q2 = self.critic(batch.obs, actions)
-        actor_loss = (alpha * log_probs - torch.min(q1, q2)).mean()
-        self.optimizers["actor"].zero_grad()
-        actor_loss.backward(inputs=list(self.actor.parameters()))
+    @torch.no_grad()
+    def _learn_actor(self, obs: torch.Tensor) -> None:
+        """Make the mean of α log π - min(q1, q2) smaller, and bring the entropy nearer to its target."""
+        done = forward_pass(self._actor_parameters, obs)
+        outputs = done.outputs.requires_grad_()
+        with torch.enable_grad():
+            noise, log_std, before_tanh = self.actor.draw(outputs, self.generator)
+            actions, log_probs = before_tanh.tanh(), squashed_log_prob(noise, log_std, before_tanh)
+        alpha = self.log_alpha.exp()
+        by_actions = -self._value_gradient(obs, actions.detach()) / len(obs)
+        by_log_probs = (alpha / len(obs)).expand_as(log_probs)
+        (grad,) = torch.autograd.grad([actions, log_probs], [outputs], [by_actions, by_log_probs])
+        set_gradients(self._actor_parameters, done, grad)
+        # of α (entropy - target entropy), by log α; the target is minus the number of action dimensions
+        self.log_alpha.grad = (alpha * (actions.shape[1] - log_probs.detach())).mean()
         self.optimizers["actor"].step()
 
-        # the target entropy is minus the number of action dimensions
-        entropy_gap = -log_probs.detach() + actions.shape[1]
-        alpha_loss = (self.log_alpha.exp() * entropy_gap).mean()
-        self.optimizers["alpha"].zero_grad()
-        alpha_loss.backward()
-        self.optimizers["alpha"].step()
-
-    def _critic_loss(self, batch: Transitions) -> torch.Tensor:
-        with torch.no_grad():
-            next_actions, log_probs = self.actor.sample(batch.next_obs, self.generator)
-            q1, q2 = self.target_critic(batch.next_obs, next_actions)
-            targets = batch.rewards + batch.discounts * (torch.min(q1, q2) - self.log_alpha.exp() * log_probs)
-        q1, q2 = self.critic(batch.obs, batch.actions)
-        return F.mse_loss(q1, targets) + F.mse_loss(q2, targets)
+    def _value_gradient(self, obs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """Return the gradient of the smaller of both values by the actions, ``(batch, action_dim)``."""
+        inputs = torch.cat([obs, actions], dim=1)
+        done1, done2 = (forward_pass(parameters, inputs) for parameters in self._critic_parameters)
+        smaller1 = (done1.outputs < done2.outputs).float()
+        grad = input_gradient(self._critic_parameters[0], done1, smaller1)
+        grad += input_gradient(self._critic_parameters[1], done2, 1 - smaller1)
+        return grad[:, obs.shape[1] :]
 
     def extra_state(self) -> dict[str, Any]:
         """Return the temperature and the replay."""
