@@ -130,7 +130,8 @@ class Agent(abc.ABC):
             The learning curves so far, with the columns of ``docs/formats.md``.
 
         Raises:
-            HubError: The number is not positive and whole, or the weights became infinite or NaN.
+            HubError: The number is not positive and whole, ``resume`` is of other settings or another seed,
+                ``log`` is neither ``.csv`` nor ``.parquet``, or the weights became infinite or NaN.
         """
         total = math.ceil(
             whole_number(
@@ -217,10 +218,14 @@ class Agent(abc.ABC):
 
         Args:
             seeds: One for each environment.
-            num_episodes: In all; the settings' by default.
+            num_episodes: In all, a multiple of the number of seeds; the settings' by default.
 
         Returns:
-            Undiscounted returns ``(num_episodes,)`` and lengths ``(num_episodes,)`` in agent steps.
+            Undiscounted returns ``(num_episodes,)`` float64 and lengths ``(num_episodes,)`` int64 in agent
+            steps.
+
+        Raises:
+            HubError: ``num_episodes`` is no such multiple.
         """
         envs = self.make_envs(len(seeds), seeds, False)
         generator = torch.Generator(self.device).manual_seed(seeds[0])

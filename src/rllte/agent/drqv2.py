@@ -145,7 +145,7 @@ class DrQv2(OffPolicyAgent):
         self.frames.add(transitions, bool(ended))
 
     def learn(self, gradient_step: int) -> None:
-        """At every second env step or so, take a gradient step for encoder, critic and actor."""
+        """Every ``update_interval`` env steps, take a gradient step for encoder, critic and actor."""
         config = self.config
         if gradient_step % config.update_interval:
             return

@@ -43,8 +43,8 @@ class MiniGridCNN(Encoder):
     """The small convolutional encoder of rl-starter-files for the agent's view, and a linear layer.
 
     ``(batch, 7, 7, 3)`` uint8 → ``(batch, feature_dim)`` float32. Object, colour and state codes
-    (0 to 10) enter as they are. Convolutions this small are twice as fast as linear layers of patches, which
-    compute the same.
+    (0 to 10) enter as they are. Convolutions this small are twice as fast when written as linear layers of
+    patches, which compute the same.
     """
 
     memory_format = torch.contiguous_format

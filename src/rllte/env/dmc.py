@@ -47,7 +47,9 @@ def make_envpool_dmc_env(
     device: str | torch.device = "cpu",
     num_threads: int = 0,
     from_pixels: bool = False,
-    **pixel_options: int,
+    frame_stack: int = 3,
+    action_repeat: int = 2,
+    image_size: int = 84,
 ) -> EnvpoolVectorEnv:
     """Make a vector of DeepMind Control environments.
 
@@ -57,8 +59,11 @@ def make_envpool_dmc_env(
         seed: A seed (environment i takes ``seed + i``), or one for each environment.
         device: Where observations, rewards and flags go.
         num_threads: envpool's threads; 0 lets it choose. Results do not depend on it.
-        from_pixels: Whether a camera observes; then see ``dmc_pixels.make_envpool_dmc_pixels_env``.
-        pixel_options: Its ``frame_stack``, ``action_repeat`` and ``image_size``.
+        from_pixels: Whether a camera observes; then see ``dmc_pixels.make_envpool_dmc_pixels_env``, which
+            the other three options are for.
+        frame_stack: How many frames an observation holds.
+        action_repeat: How many steps of the simulator an action lasts.
+        image_size: Height and width of a frame in pixels.
 
     Returns:
         Observations ``(num_envs, obs_dim)`` float32, the arrays of dm_control's dict one after the
@@ -70,7 +75,7 @@ def make_envpool_dmc_env(
     """
     if from_pixels:
         make = registry.load("rllte.env.dmc_pixels:make_envpool_dmc_pixels_env", "Environments need")
-        return make(env_id, num_envs, seed, device, num_threads, **pixel_options)
+        return make(env_id, num_envs, seed, device, num_threads, frame_stack, action_repeat, image_size)
     check_task("dmc", env_id, env_id, {name: name for name in TASKS})
     keys = _OBSERVATION_KEYS.get(env_id) or _OBSERVATION_KEYS.get(env_id.split("_")[0])
 

@@ -1,4 +1,4 @@
-"""The DeepMind Control Suite on envpool, observed by a camera, as DrQ-v2 (Yarats et al., 2021) has it.
+"""The DeepMind Control Suite on envpool, observed by a camera, as DrQ-v2 (Yarats et al., 2022) has it.
 
 Physics, rewards and seeds are those of ``rllte.env.dmc``. Frames are drawn by envpool's own MuJoCo (3.6) with
 EGL, which takes the GPU's driver where there is one and Mesa on the CPU otherwise; ``MUJOCO_EGL_DEVICE_ID``

@@ -22,7 +22,8 @@ class Curves(dict[str, "npt.NDArray[np.float32]"]):
     """Learning curves: ``{"train": …, "eval": …}``, each ``(num_seeds, num_points)``.
 
     Attributes:
-        train_steps: ``(num_points,)`` int64, the env steps of ``"train"``.
+        train_steps: ``(num_points,)`` int64, the env steps of ``"train"``, whose values are NaN before the
+            first training episode has ended.
         eval_steps: ``(num_points,)`` int64, the env steps of ``"eval"``.
     """
 
@@ -43,9 +44,11 @@ def available(
     ``repo`` and ``rev`` are those of ``Benchmark``.
 
     Returns:
-        Rows with ``benchmark``, ``agent``, ``env_id``, ``scale``, ``num_train_steps``, ``seeds``,
-        ``num_episodes`` of each seed, ``mean`` score over all seeds, and the 95 % bootstrap
-        ``interval`` of that mean over seeds (with three seeds, the range of their means; None with one).
+        Rows with ``benchmark``, ``agent``, ``env_id``, ``status``, ``scale``, ``num_train_steps``,
+        ``num_seeds``, ``seeds``, ``num_episodes`` of each seed, ``policy_mode`` (``"sampled"`` or
+        ``"deterministic"``), ``version`` and ``spec`` of the settings, ``mean`` score over all seeds, and the
+        95 % bootstrap ``interval`` of that mean over seeds (with three seeds, the range of their means; None
+        with one).
 
     Raises:
         UnknownNameError: No cell, published or planned, has such a name.
@@ -157,12 +160,14 @@ class Benchmark:
             agent: The agent.
             seed: Decides initial weights, draws and environments.
             device: Where the networks live.
-            scale: ``"published"`` or ``"paper"``; published by default where the cell is.
+            scale: ``"published"`` or ``"paper"``; by default what the cell was published at, and
+                ``"paper"`` for a planned one, whose budget is the paper's at both.
             settings: Changes of single settings by name, such as ``learning_rate=1.0e-3``.
 
         Raises:
             UnknownNameError: There is no such agent, env_id or setting.
             MissingExtraError: A package that training needs is not installed.
+            HubError: A value is of the wrong kind, or the device is not there.
         """
         cell = self.source.catalogue.cell(self.name, agent, env_id)
         spec_module = registry.load("rllte.pipeline.spec", "Training needs")

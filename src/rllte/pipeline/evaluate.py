@@ -45,11 +45,11 @@ def play(
         spec: The cell's settings.
         model: A policy, or a model that was exported from one, on the CPU.
         seed: The run's seed.
-        num_episodes: A multiple of the protocol's ``num_envs``, or fewer than that.
+        num_episodes: How many, by as many of the protocol's ``num_envs`` environments as divide it.
         index: 0 plays the episodes of the stored scores; another number, others.
         split: Under which conditions: a key of ``spec.splits``.
     """
-    num_envs = min(spec.evaluation.num_envs, num_episodes)
+    num_envs = max(n for n in range(1, spec.evaluation.num_envs + 1) if num_episodes % n == 0)
     seeds = env_seeds(seed, "score", index, num_envs)
     envs = make_envs(spec, num_envs, seeds, training=False, split=split)
     generator = torch.Generator().manual_seed(seeds[0])

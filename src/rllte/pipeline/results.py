@@ -18,7 +18,7 @@ Written by `rllte-hub catalogue` from the scores and `references/*.csv`; do not 
 final scores with a 95 % interval over seeds (docs/formats.md), at the budget of the cell. Reference: mean
 and standard deviation over its seeds at the same env step, interpolated between its points where needed.
 A ratio is ours / reference; the last column says how many of the reference's standard deviations ours is
-away.
+away: they are over few seeds, so that many of them can be a small difference.
 """
 _SPLITS = {"eval": "unseen_levels", "train_levels": "train_levels"}
 """What Procgen's references call our splits."""
