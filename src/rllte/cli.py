@@ -236,7 +236,7 @@ def tables(pipeline: str) -> None:
 @click.option("--planned", is_flag=True, help="Also what is only planned, at the paper scale.")
 @click.option("--jobs", type=click.IntRange(1), help="Tasks at once; as many as there are cores by default.")
 @click.option("--threads", type=click.IntRange(1), help="Cores for each run; its num_threads by default.")
-@click.option("--address", help="A Ray cluster: auto, or ray://host:port; this machine by default.")
+@click.option("--address", help="A Ray cluster: auto, host:port or ray://host:port; this machine by default.")
 @click.option("--shared", is_flag=True, help="All nodes of the cluster see this checkout.")
 @click.option("--remote", help="The DVC remote through which nodes share results otherwise.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done, and how long it takes.")
