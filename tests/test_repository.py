@@ -1,6 +1,7 @@
 """What is published here: recipes that are valid, a catalogue that is true, documents that agree with it."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from rllte.env import ENVS
 from rllte.files import md5, sha256
 from rllte.hub.catalogue import read_catalogue
 from rllte.names import BENCHMARKS, Cell, Run
-from rllte.pipeline.catalogue import TABLE_BEGIN, TABLE_END, support_table
+from rllte.pipeline.catalogue import build_catalogue
 from rllte.pipeline.params import read_runs, read_support
 from rllte.pipeline.planned import release_lines
 from rllte.pipeline.spec import read_spec
@@ -27,10 +28,15 @@ CATALOGUE = read_catalogue(ROOT)
 ARTIFACTS = sorted(CATALOGUE.artifacts)
 
 
+def stored_at(path):
+    """Return where an artifact is in the embedded remote."""
+    digest = CATALOGUE.artifacts[path]["md5"]
+    return ROOT / "remote/files/md5" / digest[:2] / digest[2:]
+
+
 def stored(path):
     """Return an artifact as it is in the embedded remote."""
-    digest = CATALOGUE.artifacts[path]["md5"]
-    return (ROOT / "remote/files/md5" / digest[:2] / digest[2:]).read_bytes()
+    return stored_at(path).read_bytes()
 
 
 def test_the_stages_are_the_same_bytes_in_every_folder():
@@ -107,9 +113,18 @@ def test_every_published_cell_has_the_scores_that_the_catalogue_states(name):
         assert values.mean(dtype=np.float64) == pytest.approx(stated["mean"], abs=1e-3)
 
 
-def test_the_readme_has_the_support_table_of_the_catalogue():
-    _, _, rest = (ROOT / "README.md").read_text().partition(TABLE_BEGIN)
-    assert rest.partition(TABLE_END)[0].strip() == support_table(list(CATALOGUE.cells.values()))
+def test_catalogue_results_and_support_table_are_what_artifacts_and_settings_give(tmp_path):
+    for name in ("pipelines", "params.yaml", "dvc.lock", "references"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    shutil.copy(ROOT / "README.md", tmp_path)
+    for path in ARTIFACTS:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).symlink_to(stored_at(path))
+    build_catalogue(tmp_path)
+    for name in ("catalogue.json", "docs/results.md", "README.md"):
+        assert (tmp_path / name).read_bytes() == (ROOT / name).read_bytes(), (
+            f"{name}: run rllte-hub catalogue"
+        )
 
 
 def test_what_is_locked_is_what_the_catalogue_lists():
