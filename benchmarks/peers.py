@@ -3,9 +3,9 @@
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import stable_baselines3
 import torch
+from originals import ControlEnv
 from stable_baselines3.common import vec_env as vec_envs
 from stable_baselines3.common.env_util import make_atari_env, make_vec_env
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
@@ -29,39 +29,6 @@ class ViewEncoder(BaseFeaturesExtractor):
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         return self.layers(observations)
-
-
-class ControlEnv(gym.Env[np.ndarray, np.ndarray]):
-    """A task of dm_control, its observations one after the other in one array.
-
-    Args:
-        env_id: ``domain_task``, such as ``"cheetah_run"``.
-    """
-
-    def __init__(self, env_id: str) -> None:
-        from dm_control import suite
-
-        self.env = suite.load(*env_id.split("_", 1))
-        obs_dim = sum(int(np.prod(spec.shape)) for spec in self.env.observation_spec().values())
-        actions = self.env.action_spec()
-        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (obs_dim,), np.float32)
-        self.action_space = gym.spaces.Box(
-            actions.minimum.astype(np.float32), actions.maximum.astype(np.float32), dtype=np.float32
-        )
-
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
-        super().reset(seed=seed)
-        if seed is not None:
-            self.env.task.random.seed(seed)
-        return self._flat(self.env.reset()), {}
-
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        step = self.env.step(action)
-        terminated = step.last() and step.discount == 0.0
-        return self._flat(step), float(step.reward), terminated, step.last() and not terminated, {}
-
-    def _flat(self, step: Any) -> np.ndarray:
-        return np.concatenate([np.ravel(part) for part in step.observation.values()], dtype=np.float32)
 
 
 def ppo(env: vec_envs.VecEnv, settings: PPOConfig, **options: Any) -> stable_baselines3.PPO:
