@@ -153,7 +153,7 @@ def main(names: tuple[str, ...], num_episodes: int) -> None:
         scores = BENCHMARK_CLASSES[cell.benchmark]().load_scores(cell.env_id, cell.agent)[i]
         error = np.hypot(*(values.std(ddof=1) / len(values) ** 0.5 for values in (returns, scores)))
         z = (returns.mean() - scores.mean()) / error
-        print(f"| {run} | {package} | {returns.mean():.4g} | {published.mean():.4g} | {z:+.1f} |", flush=True)
+        print(f"| {run} | {package} | {returns.mean():.4g} | {scores.mean():.4g} | {z:+.1f} |", flush=True)
 
 
 if __name__ == "__main__":

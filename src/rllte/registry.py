@@ -10,6 +10,7 @@ EXTRA_OF = {
     "safetensors": "train",
     "envpool": "train",
     "gymnasium": "train",
+    "minigrid": "train",
     "matplotlib": "plot",
     "scipy": "plot",
     "dvc_s3": "s3",

@@ -11,8 +11,11 @@ with warnings.catch_warnings():
     import minigrid  # noqa: F401  (registers its environments)
 
 
-@pytest.mark.parametrize("env_id", ["Empty-5x5-v0", "Empty-6x6-v0", "Empty-8x8-v0", "Empty-16x16-v0"])
-def test_views_and_rewards_equal_those_of_minigrid_where_the_start_is_fixed(env_id):
+FIXED_START = ["Empty-5x5-v0", "Empty-6x6-v0", "Empty-8x8-v0", "Empty-16x16-v0"]
+
+
+@pytest.mark.parametrize("env_id", [*FIXED_START, "MultiRoom-N2-S4-v0"])
+def test_views_and_rewards_equal_those_of_minigrid_where_levels_can_be_the_same(env_id):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = gym.make(f"MiniGrid-{env_id}")
@@ -33,3 +36,13 @@ def test_views_and_rewards_equal_those_of_minigrid_where_the_start_is_fixed(env_
             episodes += 1
         np.testing.assert_array_equal(obs[0], reference["image"])
     assert episodes > 0 or env_id == "Empty-16x16-v0"
+
+
+def test_each_multi_room_environment_has_the_levels_of_its_seed():
+    envs = make_envpool_minigrid_env("MultiRoom-N2-S4-v0", num_envs=2, seed=[3, 5])
+    first, second = envs.reset()[0], envs.reset()[0]
+    alone = make_envpool_minigrid_env("MultiRoom-N2-S4-v0", num_envs=1, seed=5)
+    assert alone.reset()[0][0].equal(first[1])
+    assert alone.reset()[0][0].equal(second[1]), "without a seed the stream of levels goes on"
+    assert envs.reset(seed=[3, 5])[0].equal(first)
+    assert not second.equal(first)
