@@ -3,9 +3,8 @@
 import gymnasium as gym
 import numpy as np
 import torch
-from torch import nn
 
-from rllte.agent.encoders import ENCODERS
+from rllte.agent.encoders import ENCODERS, Encoder
 from rllte.agent.settings import TrainSettings
 
 SETTINGS = TrainSettings(
@@ -27,7 +26,7 @@ OFF_POLICY = {
 }  # fmt: skip
 
 
-class PlainEncoder(nn.Module):
+class PlainEncoder(Encoder):
     """The observation itself."""
 
     memory_format = torch.contiguous_format

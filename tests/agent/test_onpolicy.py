@@ -10,9 +10,18 @@ from rllte.agent.onpolicy import standardize
 from rllte.agent.ppg import PPG
 from rllte.agent.ppo import PPO
 from rllte.agent.rollout import Batch
-from tests.agent.scripted import ON_POLICY, constant, make
+from tests.agent.scripted import ON_POLICY, PlainEncoder, constant, make
 
 CLIPS = {"clip_range": 0.2, "clip_range_vf": 0.3}
+CONFIGS = {
+    A2C: ON_POLICY,
+    PPO: {**ON_POLICY, **CLIPS},
+    DAAC: {**ON_POLICY, **CLIPS, "value_epochs": 3, "value_freq": 2, "adv_coef": 0.1},
+    PPG: {
+        **ON_POLICY, "clip_range": 0.2, "policy_updates": 2, "aux_epochs": 2, "aux_batch_size": 4,
+        "aux_learning_rate": 7e-4, "beta_clone": 3.0,
+    },
+}  # fmt: skip
 
 
 def make_ppo(monkeypatch, **config):
@@ -74,6 +83,63 @@ def minibatches_of(agent, samples):
     return seen
 
 
+@pytest.mark.parametrize("piece_size", [None, 4])
+def test_a_minibatch_in_pieces_has_the_gradient_of_the_whole(monkeypatch, piece_size):
+    monkeypatch.setattr(PlainEncoder, "piece_size", piece_size)
+    agent, _ = make_ppo(monkeypatch, batch_size=6)
+    weight = torch.nn.Linear(1, 1, bias=False)
+    weight.weight.data.zero_()
+    agent.modules["network"], agent.optimizers["network"] = weight, torch.optim.SGD(weight.parameters(), 1.0)
+    sizes = []
+
+    def loss(batch):
+        sizes.append(len(batch.actions))
+        return (weight.weight * batch.returns).mean()
+
+    agent.minimize(loss, collected(agent), 1, "network")
+    assert sizes == ([4, 2] if piece_size else [6])
+    mean = (2.75 + 2.75 + 3.5 + 3.5 + 3.0 + 3.0) / 6
+    assert weight.weight.item() == pytest.approx(-mean)
+
+
+def test_a_gpu_computes_a_minibatch_at_once(monkeypatch):
+    monkeypatch.setattr(PlainEncoder, "piece_size", 4)
+    agent, _ = make_ppo(monkeypatch)
+    assert agent.piece_size == 4
+    agent.device = torch.device("cuda")
+    assert agent.piece_size == 6  # the whole rollout, and so every minibatch of it
+
+
+def test_advantages_are_normalised_over_a_minibatch_not_its_pieces(monkeypatch):
+    monkeypatch.setattr(PlainEncoder, "piece_size", 1)
+    agent, _ = make_ppo(monkeypatch, normalize_advantage="minibatch", batch_size=6)
+    pieces = minibatches_of(agent, collected(agent))
+    returns, advantages = (
+        torch.cat([getattr(piece, key) for piece in pieces]) for key in ("returns", "advantages")
+    )
+    torch.testing.assert_close(advantages, standardize(returns))
+
+
+@pytest.mark.parametrize(
+    ("agent_class", "names"),
+    [(A2C, ["loss"]), (PPO, ["loss"]), (PPG, ["loss"]), (DAAC, ["_policy_loss", "_value_loss"])],
+)
+def test_a_loss_is_the_mean_over_its_samples(monkeypatch, agent_class, names):
+    agent, _ = make(agent_class, monkeypatch, **CONFIGS[agent_class])
+    samples = Batch(
+        obs=torch.tensor([[1.0], [-2.0], [3.0]]),
+        actions=torch.tensor([0, 1, 1]),
+        log_probs=torch.tensor([-0.5, -0.7, -1.0]),
+        values=torch.tensor([0.5, -1.0, 2.0]),
+        advantages=torch.tensor([1.0, -2.0, 0.5]),
+        returns=torch.tensor([2.0, 1.0, -3.0]),
+    )
+    for name in names:
+        loss = getattr(agent, name)
+        one, two = (loss(Batch(*(part[rows] for part in samples))) for rows in (slice(1), slice(1, 3)))
+        assert loss(samples).item() == pytest.approx((one + 2 * two).item() / 3)
+
+
 @pytest.mark.parametrize("scope", ["rollout", "minibatch", "none"])
 def test_advantages_are_normalised_over_what_the_setting_says_and_returns_never(monkeypatch, scope):
     agent, _ = make_ppo(monkeypatch, normalize_advantage=scope, batch_size=3)
@@ -133,26 +199,17 @@ def test_gradients_are_those_of_one_minibatch_clipped_to_a_norm(monkeypatch, slo
     assert weight.weight[0].tolist() == pytest.approx(moved)
 
 
-DAAC_CONFIG = {**ON_POLICY, **CLIPS, "value_epochs": 3, "value_freq": 2, "adv_coef": 0.1}
-PPG_CONFIG = {
-    **ON_POLICY, "clip_range": 0.2, "policy_updates": 2, "aux_epochs": 2, "aux_batch_size": 4,
-    "aux_learning_rate": 7e-4, "beta_clone": 3.0,
-}  # fmt: skip
-
-
 @pytest.mark.parametrize(
-    ("agent_class", "config", "expected"),
+    ("agent_class", "expected"),
     [
-        (A2C, ON_POLICY, {"network": (1e-3, 1e-5)}),
-        (PPO, {**ON_POLICY, **CLIPS}, {"network": (1e-3, 1e-5)}),
-        (DAAC, DAAC_CONFIG, {"actor": (1e-3, 1e-5), "critic": (1e-3, 1e-5)}),
-        (PPG, PPG_CONFIG, {"network": (1e-3, 1e-5), "auxiliary": (7e-4, 1e-5)}),
+        (A2C, {"network": (1e-3, 1e-5)}),
+        (PPO, {"network": (1e-3, 1e-5)}),
+        (DAAC, {"actor": (1e-3, 1e-5), "critic": (1e-3, 1e-5)}),
+        (PPG, {"network": (1e-3, 1e-5), "auxiliary": (7e-4, 1e-5)}),
     ],
 )
-def test_optimizers_have_the_learning_rate_and_epsilon_of_the_settings(
-    monkeypatch, agent_class, config, expected
-):
-    agent, _ = make(agent_class, monkeypatch, **config)
+def test_optimizers_have_the_learning_rate_and_epsilon_of_the_settings(monkeypatch, agent_class, expected):
+    agent, _ = make(agent_class, monkeypatch, **CONFIGS[agent_class])
     found = {name: (opt.defaults["lr"], opt.defaults["eps"]) for name, opt in agent.optimizers.items()}
     assert found == expected
 

@@ -7,7 +7,7 @@ from rllte.agent import ppg
 from rllte.agent.ppg import PPG, _gather
 from rllte.agent.rollout import Batch
 from rllte.errors import HubError
-from tests.agent.scripted import ON_POLICY, constant, make
+from tests.agent.scripted import ON_POLICY, PlainEncoder, constant, make
 
 CONFIG = {
     **ON_POLICY, "clip_range": 0.2, "policy_updates": 2, "aux_epochs": 2, "aux_batch_size": 4,
@@ -103,6 +103,16 @@ def test_the_auxiliary_phase_has_an_optimizer_of_its_own_and_forgets_gradients(a
     bias.data.zero_()
     auxiliary_steps(agent, monkeypatch, loss=lambda *_: bias.sum())
     assert bias.item() == -6.0  # six gradient steps of one each
+
+
+def test_pieces_of_the_auxiliary_phase_weigh_by_their_samples(agent, monkeypatch):
+    monkeypatch.setattr(PlainEncoder, "piece_size", 3)
+    bias = agent.network.aux_critic[-1].bias
+    agent.optimizers["auxiliary"] = torch.optim.SGD([bias], 1.0)
+    bias.data.zero_()
+    steps = auxiliary_steps(agent, monkeypatch, loss=lambda _, __, returns, ___: bias.sum() * len(returns))
+    assert [len(returns) for _, _, returns, _ in steps] == [3, 1] * 6
+    assert bias.item() == -6 * (3 * 3 + 1 * 1) / 4
 
 
 def test_auxiliary_values_shape_the_features_of_the_policy(agent):

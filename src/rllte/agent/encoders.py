@@ -28,10 +28,12 @@ def xavier(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
 class Encoder(nn.Module):
     """Images to features; convolutions run on the CPU with channels last, which is up to twice as fast.
 
-    ``memory_format`` is the layout that a batch of observations should have.
+    ``memory_format`` is the layout that a batch of observations should have, and ``piece_size`` how many
+    samples the CPU computes fastest when it computes so many at once; None if it makes no difference.
     """
 
     memory_format: ClassVar[torch.memory_format] = torch.channels_last
+    piece_size: ClassVar[int | None] = None
 
     def _lay_out(self) -> None:
         for parameter in self.parameters():
@@ -115,6 +117,8 @@ class ImpalaCNN(Encoder):
 
     ``(batch, channels, 64, 64)`` uint8 → ``(batch, feature_dim)`` float32.
     """
+
+    piece_size = 64  # the outputs of its layers, kept for the backward pass, then fit into caches
 
     def __init__(self, obs_shape: tuple[int, ...], feature_dim: int) -> None:
         super().__init__()

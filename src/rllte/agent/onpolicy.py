@@ -128,8 +128,14 @@ class OnPolicyAgent(Agent):
         self.minimize(self.loss, samples, self.config.n_epochs, "network")
         return obs
 
+    @property
+    def piece_size(self) -> int:
+        """How many samples of a minibatch are computed at once; their gradients are added up."""
+        piece_size = ENCODERS[self.config.encoder].piece_size if self.device.type == "cpu" else None
+        return piece_size or self.steps_per_update
+
     def loss(self, batch: Batch) -> torch.Tensor:
-        """Return what a gradient step on a minibatch makes smaller."""
+        """Return what a gradient step on a minibatch makes smaller, a mean over its samples."""
         raise NotImplementedError
 
     def collect(self, network: Network, envs: Envs, obs: torch.Tensor) -> tuple[Batch, torch.Tensor]:
@@ -149,7 +155,7 @@ class OnPolicyAgent(Agent):
         """Take gradient steps on a loss of the samples' minibatches, in a new random order each epoch.
 
         Args:
-            loss: Minibatch to a scalar.
+            loss: Some samples to a scalar, a mean over them.
             samples: Each ``(num_samples, …)``.
             n_epochs: Passes over the samples.
             module: The key in ``modules`` and ``optimizers`` of what learns.
@@ -163,7 +169,8 @@ class OnPolicyAgent(Agent):
                 if config.normalize_advantage == "minibatch":
                     batch = batch._replace(advantages=standardize(batch.advantages))
                 optimizer.zero_grad(set_to_none=False)
-                loss(batch).backward()
+                for piece in zip(*(part.split(self.piece_size) for part in batch), strict=True):
+                    backward_share(loss(Batch(*piece)), len(piece[0]), config.batch_size)
                 nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], config.max_grad_norm)
                 optimizer.step()
 
@@ -175,6 +182,17 @@ class OnPolicyAgent(Agent):
         """Take back what ``extra_state`` gave."""
         if self.reward_scaler is not None:
             self.reward_scaler.load_state_dict(state["reward_scaler"])
+
+
+def backward_share(loss: torch.Tensor, num_samples: int, batch_size: int) -> None:
+    """Add to gradients what a piece of a minibatch has in the minibatch's.
+
+    Args:
+        loss: The mean over the piece's samples.
+        num_samples: Of the piece.
+        batch_size: Samples of the minibatch.
+    """
+    (loss * (num_samples / batch_size)).backward()
 
 
 def standardize(values: torch.Tensor) -> torch.Tensor:

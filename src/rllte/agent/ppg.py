@@ -18,7 +18,7 @@ from rllte.agent.encoders import ENCODERS
 from rllte.agent.evaluation import Envs
 from rllte.agent.losses import clipped_policy_loss, log_probs_and_entropy
 from rllte.agent.networks import DiscretePolicy, ValueFunction, head, make_encoder
-from rllte.agent.onpolicy import OnPolicyAgent, OnPolicyConfig
+from rllte.agent.onpolicy import OnPolicyAgent, OnPolicyConfig, backward_share
 from rllte.agent.rollout import Batch, take_rows
 from rllte.errors import HubError
 
@@ -119,16 +119,18 @@ class PPG(OnPolicyAgent):
         per_rollout = self.steps_per_update
         with torch.no_grad():
             old_logits = torch.cat(
-                [self.policy(part) for obs, _ in self.memory for part in obs.split(config.aux_batch_size)]
+                [self.policy(part) for obs, _ in self.memory for part in obs.split(self.piece_size)]
             )
         returns = torch.cat([returns for _, returns in self.memory])
         for _ in range(config.aux_epochs):
             order = torch.randperm(len(returns), generator=self.generator, device=self.device)
             for index in order.split(config.aux_batch_size):
-                obs = _gather([obs for obs, _ in self.memory], index, per_rollout)
                 optimizer.zero_grad(set_to_none=False)
-                output = self.network.auxiliary(obs)
-                auxiliary_loss(output, old_logits[index], returns[index], config.beta_clone).backward()
+                for piece in index.split(self.piece_size):
+                    obs = _gather([obs for obs, _ in self.memory], piece, per_rollout)
+                    output = self.network.auxiliary(obs)
+                    loss = auxiliary_loss(output, old_logits[piece], returns[piece], config.beta_clone)
+                    backward_share(loss, len(piece), len(index))
                 optimizer.step()
 
     def extra_state(self) -> dict[str, Any]:
