@@ -17,7 +17,7 @@ from rllte.files import md5, sha256
 from rllte.hub.catalogue import read_catalogue
 from rllte.names import BENCHMARKS, Cell, Run
 from rllte.pipeline.catalogue import build_catalogue
-from rllte.pipeline.params import read_runs, read_support
+from rllte.pipeline.params import read_agent, read_runs, read_support
 from rllte.pipeline.planned import release_lines
 from rllte.pipeline.spec import read_spec
 from rllte.registry import load
@@ -50,6 +50,8 @@ def test_recipes_are_valid_at_the_paper_scale_and_where_published(path):
         assert read_spec(ROOT, Cell(benchmark, agent, env_id), "paper").scale == "paper"
     for run in read_runs(ROOT, benchmark, agent):
         assert read_spec(ROOT, run.cell).num_train_steps > 0
+    own = read_agent(ROOT, benchmark, agent)
+    assert set(own.notes) <= set(own.envs)
 
 
 @pytest.mark.parametrize("benchmark", ENVS)

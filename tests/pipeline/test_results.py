@@ -45,3 +45,12 @@ def test_every_published_cell_stands_on_the_page(published_hub):
     assert "| Empty-5x5-v0 | eval | 1,024 | 2 | 0." in page
     assert page == (published_hub / "docs/results.md").read_text()
     assert "## " in (ROOT / "docs/results.md").read_text()
+
+
+def test_the_note_of_a_cell_stands_under_its_table(published_hub):
+    from rllte.hub.catalogue import read_catalogue
+
+    cells = list(read_catalogue(published_hub).cells.values())
+    notes = {"Empty-5x5-v0": "short"}
+    noted = [{**cell, "note": notes[cell["env_id"]]} if cell["env_id"] in notes else cell for cell in cells]
+    assert "\n\n- Empty-5x5-v0: short\n" in results_page(published_hub, noted)

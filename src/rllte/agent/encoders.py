@@ -1,5 +1,6 @@
 """Encoders: observations to features, one for each kind of observation."""
 
+import functools
 from typing import ClassVar
 
 import torch
@@ -50,8 +51,6 @@ class MiniGridCNN(Encoder):
     """
 
     memory_format = torch.contiguous_format
-    patches1: torch.Tensor
-    patches2: torch.Tensor
 
     def __init__(self, obs_shape: tuple[int, ...], feature_dim: int) -> None:
         super().__init__()
@@ -59,27 +58,30 @@ class MiniGridCNN(Encoder):
         self.conv2 = orthogonal(nn.Linear(4 * 16, 32), RELU_GAIN)
         self.conv3 = orthogonal(nn.Linear(4 * 32, 64), RELU_GAIN)
         self.linear = orthogonal(nn.Linear(64, feature_dim), RELU_GAIN)
-        self.register_buffer("patches1", patch_index(7, obs_shape[-1]), persistent=False)
-        self.register_buffer("patches2", patch_index(3, 16), persistent=False)
 
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
         """Encode a batch of views."""
-        x = self.conv1(
-            obs.float().flatten(1).index_select(1, self.patches1).view(-1, 6, 6, self.conv1.in_features)
-        )
-        x = F.max_pool2d(x.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1).relu_()  # in either order the same
-        x = self.conv2(x.flatten(1).index_select(1, self.patches2).view(-1, 2, 2, 64)).relu_()
-        x = self.conv3(x.flatten(1)).relu_()  # the one patch that is left
-        return self.linear(x).relu_()
+        x = torch.relu(self.conv1(patches(obs.float())))
+        x = F.max_pool2d(x.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
+        x = torch.relu(self.conv2(patches(x)))
+        x = torch.relu(self.conv3(x.flatten(1)))  # the one patch that is left
+        return torch.relu(self.linear(x))
 
 
-def patch_index(size: int, channels: int) -> torch.Tensor:
-    """Return where the values of each 2 × 2 patch lie in a flattened ``(size, size, channels)``.
+def patches(x: torch.Tensor) -> torch.Tensor:
+    """Return all 2 × 2 patches of ``(batch, height, width, channels)``, with 4 × channels each."""
+    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+        # the same values by an index, which is faster forward and backward; archives keep the line below
+        _, height, width, channels = x.shape
+        index = _patch_index(height, width, channels, x.device)
+        return x.flatten(1).index_select(1, index).view(-1, height - 1, width - 1, 4 * channels)
+    return torch.cat((x[:, :-1, :-1], x[:, :-1, 1:], x[:, 1:, :-1], x[:, 1:, 1:]), dim=-1)
 
-    ``((size - 1) ** 2 * 4 * channels,)`` int64: patch after patch, each the upper left, upper right, lower
-    left and lower right place with all its channels.
-    """
-    x = torch.arange(size * size * channels).view(size, size, channels)
+
+@functools.cache
+def _patch_index(height: int, width: int, channels: int, device: torch.device) -> torch.Tensor:
+    """Return where the values of all patches lie in a flattened ``(height, width, channels)``."""
+    x = torch.arange(height * width * channels, device=device).view(height, width, channels)
     return torch.cat((x[:-1, :-1], x[:-1, 1:], x[1:, :-1], x[1:, 1:]), dim=-1).flatten()
 
 

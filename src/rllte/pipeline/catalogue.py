@@ -101,7 +101,7 @@ def _file_facts(path: str, data: bytes, kind: str) -> dict[str, Any]:
 
 
 def _published(root: Path, cell: Cell, runs: list[Run]) -> dict[str, Any]:
-    spec = read_spec(root, cell)
+    spec, notes = read_spec(root, cell), read_agent(root, cell.benchmark, cell.agent).notes
     returns = np.stack([_returns(root, run) for run in runs])
     mean, interval = _summary(returns, returns.mean(axis=1))
     return {
@@ -117,6 +117,7 @@ def _published(root: Path, cell: Cell, runs: list[Run]) -> dict[str, Any]:
         "spec": spec.hash,
         "mean": mean,
         "interval": interval if len(runs) > 1 else None,  # one seed says nothing of others
+        **({"note": notes[cell.env_id]} if cell.env_id in notes else {}),
     }
 
 

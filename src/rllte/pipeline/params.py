@@ -82,6 +82,7 @@ class AgentParams:
         paper: The hyper-parameters that differ at the paper scale.
         envs: What is published, with its budget.
         runs: What is published.
+        notes: What one should know of a published cell, by env_id.
     """
 
     agent: str
@@ -93,6 +94,7 @@ class AgentParams:
     paper: dict[str, Any]
     envs: dict[str, Any]
     runs: dict[str, Any]
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

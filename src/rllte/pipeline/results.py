@@ -53,6 +53,8 @@ def _section(root: Path, benchmark: str, agent: str, rows: list[dict[str, Any]])
     lines += ["|:--|:--|--:|--:|--:|--:|--:|--:|"]
     for row in rows:
         lines += _lines_of_cell(root, row, references)
+    notes = [f"- {row['env_id']}: {row['note']}" for row in rows if "note" in row]
+    lines += ["", *notes] if notes else []
     if benchmark == "atari":
         lines += ["", *_atari_scores(root, {row["env_id"] for row in rows})]
     return "\n".join([*lines, ""])
