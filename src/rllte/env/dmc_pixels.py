@@ -130,11 +130,10 @@ class _PixelVectorEnv(EnvpoolVectorEnv):
         self._frame_stack, self._action_repeat = frame_stack, action_repeat
         super().__init__(task_id, **options)
 
-    def _start(self, seeds: list[int]) -> None:
-        super()._start(seeds)
+    def _make_pool(self, seeds: list[int]) -> Any:
         image_size = self._options["render_width"]
         stacks = np.zeros((self.num_envs, self._frame_stack, 3, image_size, image_size), np.uint8)
-        self._pool = _PixelPool(self._pool, stacks, self._action_repeat)
+        return _PixelPool(super()._make_pool(seeds), stacks, self._action_repeat)
 
 
 class _PixelPool:

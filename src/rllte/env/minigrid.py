@@ -70,9 +70,8 @@ def _view_space(space: gym.Space[Any]) -> gym.Space[Any]:
 
 
 class _PackageVectorEnv(EnvpoolVectorEnv):
-    def _start(self, seeds: list[int]) -> None:
-        self._seeds, self._fresh = seeds, True
-        self._pool = _PackagePool(self._task_id, seeds)
+    def _make_pool(self, seeds: list[int]) -> Any:
+        return _PackagePool(self._task_id, seeds)
 
 
 class _PackagePool:

@@ -71,7 +71,11 @@ class EnvpoolVectorEnv(gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Te
 
     def _start(self, seeds: list[int]) -> None:
         self._seeds, self._fresh = seeds, True
-        self._pool: Any = envpool.make(
+        self._pool = self._make_pool(seeds)
+
+    def _make_pool(self, seeds: list[int]) -> Any:
+        """Return envpool's pool, or what is used as one."""
+        return envpool.make(
             self._task_id, env_type="gymnasium", num_envs=self.num_envs, seed=seeds, **self._options
         )
 
