@@ -73,6 +73,23 @@ def read_parquet(data: bytes, schema: pa.Schema, name: str, columns: Sequence[st
         raise HubError(f"{name} is not a readable Parquet file: {error}") from None
 
 
+def read_metadata(data: bytes, name: str) -> dict[str, str]:
+    """Return the text in a Parquet file's own metadata.
+
+    Args:
+        data: The file.
+        name: What errors call it.
+
+    Raises:
+        HubError: It is no Parquet file.
+    """
+    try:
+        found = pa.parquet.ParquetFile(pa.BufferReader(data), pre_buffer=False).metadata.metadata or {}
+    except pa.ArrowException as error:
+        raise HubError(f"{name} is not a readable Parquet file: {error}") from None
+    return {key.decode(): value.decode() for key, value in found.items()}
+
+
 def column(values: "pa.Array | pa.ChunkedArray") -> npt.NDArray[Any]:
     """Return numbers without nulls as an array; ``to_numpy`` would import pandas where it is installed."""
     array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values

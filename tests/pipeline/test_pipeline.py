@@ -184,6 +184,16 @@ def test_the_catalogue_refuses_a_cell_whose_tables_are_older_than_its_runs(hub):
         build_catalogue(hub)
 
 
+def test_the_catalogue_refuses_a_cell_that_was_made_with_other_settings(hub):
+    run_program("dvc", "pull", "-q", cwd=hub)
+    edit_yaml(
+        hub / "pipelines/minigrid/ppo/params.yaml",
+        lambda params: params["envs"][CELL.env_id].update(num_train_steps=2048),
+    )
+    with pytest.raises(HubError, match=rf"\(1024 env steps\); .* \(2048\). Run: rllte-hub run {CELL}"):
+        build_catalogue(hub)
+
+
 def test_the_support_table_counts_published_and_planned():
     both = {"benchmark": "dmc", "agent": "sac"}
     cells = [

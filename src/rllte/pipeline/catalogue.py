@@ -21,7 +21,7 @@ from rllte.pipeline.params import (
     read_benchmark,
     read_support,
 )
-from rllte.pipeline.spec import FORMAT_VERSION, read_spec
+from rllte.pipeline.spec import FORMAT_VERSION, Spec, read_spec
 
 TABLE_BEGIN, TABLE_END = "<!-- support table: begin -->", "<!-- support table: end -->"
 
@@ -31,7 +31,7 @@ def build_catalogue(root: Path) -> None:
 
     Raises:
         MissingArtifactError: A published artifact is not in the checkout.
-        HubError: A file is not what dvc.lock says.
+        HubError: A file is not what dvc.lock says, or was made with other settings than params.yaml's.
     """
     cells: list[dict[str, Any]] = []
     artifacts: list[dict[str, Any]] = []
@@ -102,6 +102,7 @@ def _file_facts(path: str, data: bytes, kind: str) -> dict[str, Any]:
 
 def _published(root: Path, cell: Cell, runs: list[Run]) -> dict[str, Any]:
     spec, notes = read_spec(root, cell), read_agent(root, cell.benchmark, cell.agent).notes
+    _check_made_with(root, cell, spec)
     returns = np.stack([_returns(root, run) for run in runs])
     mean, interval = _summary(returns, returns.mean(axis=1))
     return {
@@ -119,6 +120,16 @@ def _published(root: Path, cell: Cell, runs: list[Run]) -> dict[str, Any]:
         "interval": interval if len(runs) > 1 else None,  # one seed says nothing of others
         **({"note": notes[cell.env_id]} if cell.env_id in notes else {}),
     }
+
+
+def _check_made_with(root: Path, cell: Cell, spec: Spec) -> None:
+    path = cell.path("scores")
+    made = tables.read_metadata((root / path).read_bytes(), path)
+    if made.get("spec") != spec.hash:
+        raise HubError(
+            f"{path} was made with settings {made.get('spec')} ({made.get('num_train_steps')} env steps); "
+            f"params.yaml has {spec.hash} ({spec.num_train_steps}). Run: rllte-hub run {cell}"
+        )
 
 
 def _planned(cell: Cell, support: Support) -> dict[str, Any]:
