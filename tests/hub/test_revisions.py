@@ -51,8 +51,20 @@ def two_revisions(template, tmp_path):
     return Path(shutil.copytree(template, tmp_path / "origin", symlinks=True))
 
 
-@pytest.fixture(params=["folder", "url"])
+@pytest.fixture
+def partial_server(two_revisions, tmp_path):
+    """The URL of a server that sends single files of a commit, as those of GitHub and GitLab do."""
+    root = tmp_path / "partial.git"
+    run_git(tmp_path, "clone", "-q", "--bare", str(two_revisions), str(root))
+    for setting in ("allowFilter", "allowAnySHA1InWant"):
+        run_git(root, "config", f"uploadpack.{setting}", "true")
+    return root.as_uri()
+
+
+@pytest.fixture(params=["folder", "url", "partial"])
 def repo(request, two_revisions):
+    if request.param == "partial":
+        return str(request.getfixturevalue("partial_server"))
     return str(two_revisions) if request.param == "folder" else two_revisions.as_uri()
 
 
@@ -69,6 +81,18 @@ def test_a_revision_gives_exactly_what_it_lists(repo, two_revisions):
     assert (old.load_apis(**NAMES).config.gamma, new.load_apis(**NAMES).config.gamma) == (0.99, 0.5)
     (row,) = available(repo=repo, rev="v1")
     assert row["seeds"] == [0, 1]
+
+
+def test_a_server_is_asked_for_no_file_that_is_not_needed(partial_server):
+    MiniGrid(partial_server, rev="v1").load_scores(**NAMES)
+    (mirror,) = (cache_dir() / "git").glob("*.git")
+    missing = run_git(mirror, "rev-list", "--objects", "--all", "--missing=print").stdout.count("?")
+    assert missing > 10
+
+
+def test_a_folder_that_is_a_partial_clone_gets_what_it_lacks(partial_server, tmp_path, monkeypatch):
+    run_git(tmp_path, "clone", "-q", "--filter=blob:none", partial_server, "clone")
+    assert MiniGrid(tmp_path / "clone", rev="v1").load_scores(**NAMES).shape == (2, 4)
 
 
 def test_every_artifact_has_the_bytes_that_dvc_gives(two_revisions, published_hub):

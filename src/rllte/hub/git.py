@@ -117,7 +117,7 @@ def read_files(repo: str, commit: str, paths: Iterable[str]) -> dict[str, bytes]
         mode, kind, oid = facts.split(" ")
         if kind == "blob" and mode != "120000":
             oids[path] = oid
-    _fetch_missing(repo, folder, sorted(set(oids.values())))
+    _fetch_missing(repo, folder, commit, set(oids.values()))
     asked = "\n".join(oids.values()) + "\n"
     answer = _git("cat-file", "--batch", folder=folder, stdin=asked.encode()) if oids else b""
     files, position = {}, 0
@@ -155,14 +155,15 @@ def _has(folder: str, commit: str) -> bool:
     return True
 
 
-def _fetch_missing(repo: str, folder: str, oids: list[str]) -> None:
-    """Ask the server for all objects at once that a partial clone has left there."""
+def _fetch_missing(repo: str, folder: str, commit: str, oids: set[str]) -> None:
+    """Ask the server for all objects of a commit at once that a partial clone has left there."""
     if not is_url(repo):
         return
-    checked = _git("cat-file", "--batch-check", folder=folder, stdin=("\n".join(oids) + "\n").encode())
-    missing = [line.split(b" ")[0].decode() for line in checked.splitlines() if line.endswith(b" missing")]
-    if missing:
-        _fetch(repo, *missing)
+    listing = ("rev-list", "--objects", "--no-object-names", "--no-walk", "--missing=print", commit)
+    lines = _git(*listing, folder=folder).decode().splitlines()
+    missing = {line[1:] for line in lines if line.startswith("?")} & oids
+    if missing:  # with negotiation, the server would take them for what comes with a commit that is here
+        _fetch(repo, *sorted(missing), settings=("fetch.negotiationAlgorithm=noop",))
 
 
 def _mirror(url: str) -> Path:
@@ -173,22 +174,24 @@ def _mirror(url: str) -> Path:
     return folder
 
 
-def _fetch(url: str, *what: str) -> None:
+def _fetch(url: str, *what: str, settings: tuple[str, ...] = ()) -> None:
     if offline():
         raise HubError(_offline_message(f"{without_password(url)}, which is not in the cache"))
     options = [what_ for what_ in what if what_.startswith("--")]
     refs = [what_ for what_ in what if not what_.startswith("--")]
     origin = (f"remote.origin.url={url}", "remote.origin.promisor=true", "gc.auto=0")
-    settings = [word for setting in origin for word in ("-c", setting)]  # a password is not written down
+    given = [word for setting in (*origin, *settings) for word in ("-c", setting)]  # no password is kept
     fetch = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--filter=blob:none", *options)
     mirror = _mirror(url)
     with locked(mirror.with_suffix(".lock")):
-        _git(*settings, *fetch, "origin", "--stdin", folder=str(mirror), stdin="\n".join(refs).encode())
+        _git(*given, *fetch, "origin", "--stdin", folder=str(mirror), stdin="\n".join(refs).encode())
 
 
 def _git(*arguments: str, folder: str | None = None, stdin: bytes = b"") -> bytes:
     environment = {key: value for key, value in os.environ.items() if key not in _OWN_VARIABLES}
-    environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_NO_LAZY_FETCH": "1"}
+    environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"} | (
+        {"GIT_NO_LAZY_FETCH": "1"} if offline() else {}
+    )
     command = ["git", *(("-C", folder) if folder else ()), *arguments]
     try:
         done = subprocess.run(command, input=stdin, capture_output=True, env=environment)
