@@ -2,12 +2,13 @@ import importlib.metadata
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
 from rllte.cli import main
 from rllte.hub import MiniGrid
-from rllte.tables import CURVES, SCORES, read_parquet
+from rllte.tables import CURVES, SCORES, convert, read_parquet
 from tests.conftest import CELL
 
 
@@ -98,3 +99,20 @@ def test_wrong_usage_is_exit_code_2(arguments):
 
 def test_version_is_that_of_the_distribution():
     assert run("--version").stdout.strip().endswith(importlib.metadata.version("rllte-hub"))
+
+
+def test_a_disk_that_takes_no_file_is_one_line(hub):
+    result = run("plot", CELL, "-o", "/proc/nowhere/plot.png", code=1)
+    assert result.stderr.startswith("Error: ")
+    assert "/proc/nowhere" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--repo", "--rev", "--remote"])
+def test_what_chooses_a_source_is_refused_where_this_folder_is_meant(hub, option):
+    assert "status works on this folder" in run(option, "x", "status", code=2).stderr
+
+
+def test_a_curve_without_a_value_is_null_in_json():
+    curves = {"seed": [0], "split": ["train"], "env_step": [1], "episode_return": [float("nan")]}
+    table = pa.table({**curves, "episode_length": [1.0], "num_episodes": [0]}, schema=CURVES)
+    assert json.loads(convert(table, "json"))[0]["episode_return"] is None

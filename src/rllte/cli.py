@@ -17,13 +17,18 @@ if TYPE_CHECKING:
 
 
 class _Group(click.Group):
-    """A group whose errors of this package become one line and exit code 1."""
+    """A group whose errors of this package and of the disk become one line and exit code 1."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except HubError as error:
+        except BrokenPipeError:  # click's own: whoever read has read enough
+            raise
+        except (HubError, OSError) as error:
             raise click.ClickException(str(error)) from None
+
+
+_OF_THIS_FOLDER = ["status", "run", "train", "evaluate", "export", "collect", "tables", "catalogue"]
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,6 +43,11 @@ def main(context: click.Context, repo: str | None, rev: str | None, remote: str 
     CELL is benchmark/agent/env_id, such as minigrid/ppo/Empty-6x6-v0; RUN adds /seed-0.
     """
     context.obj = {"repo": repo, "rev": rev, "remote": remote}
+    command = context.invoked_subcommand
+    if command in _OF_THIS_FOLDER and any(context.obj.values()):
+        raise click.UsageError(
+            f"--repo, --rev and --remote choose what is loaded; {command} works on this folder"
+        )
 
 
 @main.command(name="list")
@@ -117,7 +127,7 @@ def status(as_json: bool) -> None:
     click.echo(f"{found['planned_cells']:6}  cells planned")
     for name, row in [*found["runs"].items(), *found["cells"].items()]:
         if row["reasons"]:
-            click.echo(f"{name}: {row.get('state', 'stale')}: {'; '.join(row['reasons'][:3])}")
+            click.echo(f"{name}: {row['state']}: {'; '.join(row['reasons'][:3])}")
     if "missing" in states:
         click.echo("Bring what is missing here with: dvc pull")
     if found["hours_left"]:

@@ -29,7 +29,7 @@ def _kinds(_context: click.Context, _option: click.Parameter, text: str) -> list
     for kind in kinds:
         if kind not in KINDS:
             raise click.BadParameter(f"{kind!r} is none of curves, scores, models")
-    return kinds
+    return list(dict.fromkeys(kinds))
 
 
 def _artifacts(
@@ -39,6 +39,10 @@ def _artifacts(
     owners = [catalogue.cell(*cell_parts(text)) for text in cells]
     if everything or benchmark:
         rows = catalogue.rows("published", benchmark)
+        if not rows:
+            raise HubError(
+                f"No cell of {benchmark or 'the hub'} is published yet. See: rllte-hub list --planned"
+            )
         owners += [catalogue.cell(row["benchmark"], row["agent"], row["env_id"]) for row in rows]
     if not owners:
         raise click.UsageError("name a CELL, or --benchmark, or --all")
@@ -68,6 +72,8 @@ def pull(cells: tuple[str, ...], benchmark: str | None, everything: bool, kinds:
 def verify(cells: tuple[str, ...], replay: str | None, as_json: bool) -> None:
     """Hash all copies, or those of each CELL, in checkout and cache; exit code 1 if one differs."""
     if replay is not None:
+        if cells:
+            raise click.UsageError("--replay takes one RUN, and no CELL beside it")
         _replay(replay, as_json)
         return
     from rllte.hub.check import check_copies
@@ -117,7 +123,10 @@ def diff(rev_a: str, rev_b: str | None, as_json: bool) -> None:
     """List the cells that came, went or moved from revision A to B, or to the checkout as it stands."""
     from rllte.hub.compare import diff as find_diff
 
-    rows = find_diff(rev_a, rev_b, repo=click.get_current_context().obj["repo"])
+    options = click.get_current_context().obj
+    if options["rev"]:
+        raise click.UsageError("name the revisions after the command: rllte-hub diff A B")
+    rows = find_diff(rev_a, rev_b, repo=options["repo"])
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
@@ -161,19 +170,17 @@ def cache_ls(as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would be deleted, and delete nothing.")
 def cache_prune(forget: tuple[str, ...], dry_run: bool) -> None:
     """Delete what neither a pinned revision nor the present catalogue uses."""
-    from rllte.hub.check import folder_size, prune, unused_files
-    from rllte.hub.check import forget as forget_revision
+    from rllte.hub import check
 
-    for rev in forget:
-        if not dry_run and not forget_revision(rev):
-            raise HubError(f"No revision {rev!r} is pinned. See: rllte-hub cache ls")
-    unused = unused_files(current_source())
-    size = sum(folder_size(path) for path in unused)
+    check.check_pinned(forget)
+    unused = check.unused_files(current_source(), forget)
+    size = sum(check.folder_size(path) for path in unused)
     if dry_run:
         for path in unused:
             click.echo(path)
     else:
-        prune(unused)
+        check.forget(forget)
+        check.prune(unused)
     click.echo(f"{len(unused)} files, {size / 1e6:.2f} MB{' would be' if dry_run else ''} deleted", err=True)
 
 

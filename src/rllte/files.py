@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -50,6 +50,21 @@ def locked(path: Path) -> Iterator[BinaryIO]:
         with path.open("a+b") as file:
             if sys.platform != "win32":  # there, each process is for itself
                 fcntl.flock(file, fcntl.LOCK_EX)
-            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            try:
+                is_current = os.path.samestat(os.fstat(file.fileno()), path.stat())
+            except FileNotFoundError:
+                continue
+            if is_current:
                 yield file
                 return
+
+
+def unlink_unless_locked(path: Path) -> None:
+    """Delete a file, if it is there and nobody has it open by ``locked``."""
+    with suppress(FileNotFoundError, BlockingIOError):
+        if path.is_symlink() or sys.platform == "win32":
+            path.unlink()
+            return
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()

@@ -102,11 +102,12 @@ def concat(tables: Sequence[pa.Table]) -> pa.Table:
 
 
 def convert(table: pa.Table, form: str) -> bytes:
-    """Return a table as the bytes of a ``csv``, ``json`` (a list of rows) or ``parquet`` file."""
+    """Return a table as the bytes of a ``csv``, ``json`` (rows, NaN is null) or ``parquet`` file."""
     if form == "parquet":
         return to_parquet(table)
     if form == "json":
-        return (json.dumps(table.to_pylist()) + "\n").encode()
+        rows = [{k: None if v != v else v for k, v in row.items()} for row in table.to_pylist()]
+        return (json.dumps(rows, allow_nan=False) + "\n").encode()
     buffer = io.BytesIO()
     pa.csv.write_csv(table, buffer)
     return buffer.getvalue()

@@ -23,15 +23,18 @@ def torch_device(device: str | torch.device) -> torch.device:
     """
     try:
         found = torch.device(device)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         raise UnknownNameError("device", device, ("cpu", "cuda", "cuda:0", "mps")) from None
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
         raise HubError(
             f"device is {str(found)!r}, but PyTorch sees {count or 'no'} CUDA devices. Try device='cpu'."
         )
-    if found.type == "mps" and not torch.backends.mps.is_available():
-        raise HubError("device is 'mps', but PyTorch sees none. Try device='cpu'.")
+    try:
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:  # as PyTorch says it for kinds that it is built without
+        reason = str(error).splitlines()[0]
+        raise HubError(f"device is {str(found)!r}, but PyTorch says: {reason} Try device='cpu'.") from None
     return found
 
 

@@ -1,6 +1,7 @@
 """The cache: what pull, verify and prune do with it, and what nothing does to what is outside."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from rllte.environment import cache_dir
 from rllte.errors import HubError
+from rllte.files import locked
 from rllte.hub import MiniGrid
 from rllte.hub.source import make_source
 from rllte.hub.store import cache_path
@@ -31,6 +33,8 @@ def test_kinds_and_cells_choose_what_is_pulled(hub):
     run("pull", str(CELL), "--kind", "models")
     assert cache_path(artifact_of(RUNS[0].path("model"))).exists()
     assert not cache_path(artifact_of(CELL.path("scores"))).exists()
+    assert "No cell of dmc is published" in run("pull", "--benchmark", "dmc", code=1).stderr
+    assert run("pull", str(CELL), "--kind", "models,models").stderr.startswith("2 files")
     result = run("pull", "--benchmark", "minigrid")
     assert result.stderr.splitlines()[-1].startswith("4 files")
     assert cache_path(artifact_of(CELL.path("scores"))).exists()
@@ -50,6 +54,7 @@ def test_verify_says_which_copy_differs_and_how(hub):
     assert (problem["path"], problem["artifact"]) == (str(path), CELL.path("curves"))
     assert problem["problem"].startswith("has md5")
     run("verify", str(CELL), code=1)
+    assert "no CELL beside it" in run("verify", str(CELL), "--replay", str(RUNS[0]), code=2).stderr
 
 
 def test_a_replay_gives_the_stored_returns(hub):
@@ -102,8 +107,39 @@ def test_a_pinned_revision_is_kept_until_it_is_forgotten(hub):
     assert not (cache_dir() / "revisions" / commit).exists()
 
 
-def test_forgetting_what_is_not_pinned_is_an_error(hub):
-    assert "No revision 'v9' is pinned" in run("cache", "prune", "--forget", "v9", code=1).stderr
+def test_a_dry_run_of_forgetting_says_what_would_go_and_forgets_nothing(hub):
+    commit = MiniGrid(rev="HEAD").source.commit
+    MiniGrid(rev="HEAD").load_scores(**NAMES)
+    assert commit in run("cache", "prune", "--forget", "HEAD", "--dry-run").stdout
+    assert commit in run("cache", "ls").stdout
+
+
+def test_forgetting_what_is_not_pinned_is_an_error_and_forgets_nothing(hub):
+    MiniGrid(rev="HEAD").load_scores(**NAMES)
+    arguments = ["cache", "prune", "--forget", "HEAD", "--forget", "v9"]
+    for more in ([], ["--dry-run"]):
+        assert "No revision 'v9' is pinned" in run(*arguments, *more, code=1).stderr
+    assert "HEAD of" in run("cache", "ls").stdout
+
+
+def test_pruning_for_a_repository_that_is_not_there_deletes_nothing(hub, tmp_path):
+    files = pull_all()
+    assert "is no checkout" in run("--repo", tmp_path / "typo", "cache", "prune", code=1).stderr
+    assert "Unknown revision 'v9'" in run("--rev", "v9", "cache", "prune", code=1).stderr
+    assert all(path.exists() for path in files)
+
+
+def test_pruning_leaves_what_is_being_written(hub):
+    part, folder = cache_dir() / "parts/begun", cache_dir() / "revisions/.new-abc"
+    folder.mkdir(parents=True)
+    with locked(part):
+        run("cache", "prune")
+        assert part.exists()
+        assert folder.exists()
+    os.utime(folder, (0, 0))
+    run("cache", "prune")
+    assert not part.exists()
+    assert not folder.exists()
 
 
 def test_a_link_in_the_cache_is_not_followed(hub, tmp_path):
@@ -197,10 +233,21 @@ def test_a_damaged_file_of_tables_costs_only_time(hub, monkeypatch):
     assert MiniGrid().load_scores(**NAMES).shape == (2, 4)
 
 
-def test_dvcs_own_cache_is_read_before_the_remote(hub):
+def test_dvcs_own_cache_is_read_before_the_remote_and_nothing_is_written(hub, monkeypatch):
     run_program("dvc", "pull", "-q", cwd=hub)
     shutil.rmtree(hub / "data")
     (hub / "remote").rename(hub / "away")
+    monkeypatch.setenv("RLLTE_HUB_CACHE", "/proc/nowhere")
+    assert MiniGrid().load_scores(**NAMES).shape == (2, 4)
+    assert "0.00 MB were fetched" in run("pull", str(CELL)).stderr
+
+
+def test_a_table_that_nobody_asked_for_may_be_missing(hub, monkeypatch):
+    monkeypatch.setattr("rllte.hub.bundle.ENOUGH_CELLS", 1)
+    source = make_source()
+    for artifact in (source.catalogue.bundle("minigrid", "ppo"), artifact_of(CELL.path("curves"))):
+        path = hub / "remote/files/md5" / artifact.md5[:2] / artifact.md5[2:]
+        path.unlink()
     assert MiniGrid().load_scores(**NAMES).shape == (2, 4)
 
 

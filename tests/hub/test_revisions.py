@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from rllte.environment import cache_dir
 from rllte.errors import HubError, MissingArtifactError, UnknownNameError
 from rllte.hub import MiniGrid, available, diff, git
+from rllte.hub.check import pinned_revisions
 from rllte.hub.source import make_source
 from rllte.hub.store import fetch, fetch_all
 from tests.conftest import CELL, RUNS, edit_yaml, record, run_program
@@ -115,6 +117,19 @@ def test_an_unknown_revision_is_an_error_with_those_that_exist(repo):
         MiniGrid(repo, rev="v2").load_scores(**NAMES)
 
 
+def test_a_commit_that_does_not_exist_is_an_error_and_is_not_pinned(repo):
+    with pytest.raises(UnknownNameError, match="Unknown revision '0000"):
+        MiniGrid(repo, rev="0" * 39 + "1").load_scores(**NAMES)
+    assert pinned_revisions() == {}
+
+
+def test_revisions_that_are_asked_for_at_once_are_all_kept(tmp_path):
+    names = [f"v{i}" for i in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: git.remember(str(tmp_path), name, "0" * 40, "tag"), names))
+    assert sorted(git.read_refs(str(tmp_path))) == sorted(names)
+
+
 @pytest.mark.parametrize("rev", ["--upload-pack=touch /tmp/x", "-n", "v1; true"])
 def test_a_revision_is_never_an_option_of_git(repo, rev):
     with pytest.raises(UnknownNameError):
@@ -162,7 +177,7 @@ def test_the_environment_names_repository_and_revision(two_revisions, monkeypatc
     assert MiniGrid(rev="main").load_scores(**NAMES).shape == (1, 4)
 
 
-def test_a_difference_names_what_came_went_and_moved(repo, two_revisions):
+def test_a_difference_names_what_came_went_and_moved(repo, two_revisions, monkeypatch):
     (row,) = diff("v1", "main", repo=repo)
     means = [available(repo=repo, rev=rev)[0]["mean"] for rev in ("v1", "main")]
     assert (row["change"], row["mean_a"], row["mean_b"]) == ("changed", *means)
@@ -173,6 +188,7 @@ def test_a_difference_names_what_came_went_and_moved(repo, two_revisions):
     cell = next(row for row in content["cells"] if row["status"] == "published")
     cell["status"] = "planned"
     (two_revisions / "catalogue.json").write_text(json.dumps(content))
+    monkeypatch.setenv("RLLTE_HUB_REV", "v1")  # is not the checkout as it stands
     assert [row["change"] for row in diff("v1", repo=str(two_revisions))] == ["removed"]
 
 

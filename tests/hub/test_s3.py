@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from rllte.environment import cache_dir
 from rllte.errors import HubError, MissingArtifactError, UnknownNameError
 from rllte.hub import MiniGrid
+from rllte.hub.public import PublicObjects
 from rllte.hub.remote import Remote
 from rllte.hub.source import make_source
 from rllte.hub.store import fetch, fetch_all
@@ -53,6 +55,29 @@ def test_anyone_reads_what_a_maintainer_pushed(reader, published_hub, remote):
     assert hub.load_scores(**NAMES).shape == (2, 4)
     model = fetch(hub.source, artifact_of(MODEL))
     assert model == (published_hub / MODEL).read_bytes()
+
+
+def test_a_redirection_of_a_public_remote_is_followed(server):
+    artifact = b"0123456789"
+    server.filesystem().pipe_file("rllte/hub/digits", artifact)
+    place = f"{server.endpoint}/rllte/hub/digits"
+
+    class Redirection(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(302)
+            self.send_header("Location", place if self.path == "/once" else self.path)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Redirection) as front:
+        threading.Thread(target=front.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{front.server_port}"
+        assert PublicObjects(1).cat_file(f"{url}/once", 2, 5) == b"234"
+        with pytest.raises(OSError, match="302"):
+            PublicObjects(1).cat_file(f"{url}/for-ever", 2, 5)
+        front.shutdown()
 
 
 def test_a_remote_that_is_not_in_the_settings_is_named_with_those_that_are(reader):

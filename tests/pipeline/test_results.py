@@ -1,5 +1,8 @@
+import shutil
+
 import pytest
 
+from rllte.hub.catalogue import read_catalogue
 from rllte.pipeline.results import reference_at, results_page
 from tests.conftest import ROOT
 
@@ -31,6 +34,16 @@ def test_frames_of_repeated_actions_are_counted_as_agent_steps():
     assert reference_at(points, row(100), "eval") == (10.0, 2.0)
 
 
+def test_a_reference_of_zero_has_no_ratio(published_hub, tmp_path):
+    root = shutil.copytree(published_hub, tmp_path / "hub", symlinks=True)
+    columns, *_ = (root / "references/learning_curves.csv").read_text().splitlines()
+    values = {"benchmark": "minigrid", "env_id": "Empty-5x5-v0", "agent": "ppo", "split": "eval"}
+    values |= {"step": "1024", "step_unit": "env steps", "n_seeds": "3", "mean": "0.0", "sd": "0.0"}
+    row = ",".join(values.get(name, "x") for name in columns.split(","))
+    (root / "references/learning_curves.csv").write_text(f"{columns}\n{row}\n")
+    assert "| 0 ± 0 | – | – |" in results_page(root, list(read_catalogue(root).cells.values()))
+
+
 def test_procgen_is_compared_split_by_split():
     points = [point(100, 7.0, "unseen_levels"), point(100, 9.0, "train_levels")]
     assert reference_at(points, row(100, "procgen"), "eval") == (7.0, 2.0)
@@ -38,8 +51,6 @@ def test_procgen_is_compared_split_by_split():
 
 
 def test_every_published_cell_stands_on_the_page(published_hub):
-    from rllte.hub.catalogue import read_catalogue
-
     page = results_page(published_hub, list(read_catalogue(published_hub).cells.values()))
     assert "## minigrid / ppo" in page
     assert "| Empty-5x5-v0 | eval | 1,024 | 2 | 0." in page
@@ -48,8 +59,6 @@ def test_every_published_cell_stands_on_the_page(published_hub):
 
 
 def test_the_note_of_a_cell_stands_under_its_table(published_hub):
-    from rllte.hub.catalogue import read_catalogue
-
     cells = read_catalogue(published_hub).cells.values()
     noted = [{**cell, "note": "short"} if cell["env_id"] == "Empty-5x5-v0" else cell for cell in cells]
     assert "\n\n- Empty-5x5-v0: short\n" in results_page(published_hub, noted)

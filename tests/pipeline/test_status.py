@@ -31,9 +31,22 @@ def test_a_changed_setting_makes_runs_stale_and_a_lost_file_makes_one_missing(ch
     def change(params):
         params["hyperparameters"]["gamma"] = 0.5
 
+    shutil.rmtree(checkout / "data")
+    (cell,) = read_status(checkout)["cells"].values()
+    assert cell["state"] == "missing"
     edit_yaml(checkout / "pipelines/minigrid/ppo/params.yaml", change)
     assert set(states(checkout).values()) == {"stale"}
     assert "changed pipelines/minigrid/ppo/params.yaml: hyperparameters" in str(read_status(checkout))
+
+
+def test_what_is_only_to_be_evaluated_again_needs_no_training(checkout):
+    edit_yaml(
+        checkout / "pipelines/minigrid/params.yaml",
+        lambda params: params["evaluation"].update(num_episodes=6),
+    )
+    status = read_status(checkout)
+    assert set(states(checkout).values()) == {"stale"}
+    assert status["hours_left"] == 0.0
 
 
 def test_the_time_left_follows_from_measured_rates(checkout):

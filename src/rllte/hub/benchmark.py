@@ -1,5 +1,6 @@
 """The benchmarks as the user loads from them."""
 
+import copy
 import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -54,7 +55,7 @@ def available(
         UnknownNameError: No cell, published or planned, has such a name.
     """
     rows = make_source(repo, rev).catalogue.rows("published", benchmark, agent, env_id)
-    return [dict(row) for row in rows]
+    return copy.deepcopy(rows)
 
 
 class Benchmark:

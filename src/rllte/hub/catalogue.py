@@ -65,9 +65,11 @@ class Catalogue:
     def _artifact(self, path: str) -> Artifact:
         if path not in self._checked:
             row = self.artifacts[path]
-            self._checked[path] = Artifact(
-                **{key: row[key] for key in Artifact.__dataclass_fields__ if key in row}
-            )
+            known = {key: row[key] for key in Artifact.__dataclass_fields__ if key in row}
+            try:
+                self._checked[path] = Artifact(**known)
+            except TypeError as error:
+                raise HubError(f"{FILE}: the row of {path} is not whole: {error}") from None
         return self._checked[path]
 
     def cell(self, benchmark: str, agent: str, env_id: str) -> Cell:

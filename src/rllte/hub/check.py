@@ -1,17 +1,20 @@
 """Verifying what is here against the catalogue, and pruning the cache."""
 
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+import time
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from rllte.environment import cache_dir
 from rllte.errors import HubError
+from rllte.files import unlink_unless_locked
 from rllte.hub import git
 from rllte.hub.catalogue import FILE, Artifact, Catalogue, read_catalogue
-from rllte.hub.source import Source, revisions_dir
+from rllte.hub.source import Source, own_checkout, revisions_dir
 from rllte.hub.store import cache_path, find_problem
+
+_BEING_WRITTEN_S = 3600.0  # a hidden file or folder that is younger may be a writer's
 
 
 @dataclass(frozen=True)
@@ -40,23 +43,28 @@ def check_copies(source: Source, artifacts: Iterable[Artifact]) -> Iterator[Copy
                 yield Copy(path, artifact, find_problem(artifact, path.read_bytes()))
 
 
-def pinned_revisions() -> dict[str, list[str]]:
-    """Return the commits in use, each with the names by which it was asked for."""
+def pinned_revisions(forgotten: Collection[str] = ()) -> dict[str, list[str]]:
+    """Return the commits in use, each with the names by which it was asked for, but for some names."""
     pinned: dict[str, list[str]] = {}
-    for file in sorted((cache_dir() / "refs").glob("*.json")):
+    for file in _refs_files():
         repo, refs = git.read_refs_file(file)
         for rev, row in refs.items():
-            pinned.setdefault(row["commit"], []).append(f"{rev} of {repo}")
+            if rev not in forgotten:
+                pinned.setdefault(row["commit"], []).append(f"{rev} of {repo}")
     return pinned
 
 
-def unused_files(source: Source) -> list[Path]:
+def unused_files(source: Source, forgotten: Collection[str] = ()) -> list[Path]:
     """Return what pruning would delete: all that neither a pinned revision nor ``source`` needs.
 
+    Args:
+        source: What is used at present.
+        forgotten: Names of pinned revisions that are not to be kept.
+
     Raises:
-        HubError: The catalogue of a pinned revision cannot be read.
+        HubError: The catalogue of ``source`` or of a pinned revision cannot be read.
     """
-    pinned = pinned_revisions()
+    pinned = pinned_revisions(forgotten)
     catalogues: list[Catalogue] = []
     unused = []
     for folder in sorted(revisions_dir().glob("*")):
@@ -64,26 +72,47 @@ def unused_files(source: Source) -> list[Path]:
             catalogues.append(read_catalogue(folder))
         else:
             unused.append(folder)
-    with suppress(HubError):  # there need not be a checkout
+    if source.checkout != own_checkout() or (own_checkout() / FILE).exists():  # installed, there is none
         catalogues.append(source.catalogue)
     needed = {row["md5"] for catalogue in catalogues for row in catalogue.artifacts.values()}
     objects = sorted((cache_dir() / "md5").glob("*/*"))
     unused += [path for path in objects if path.parent.name + path.name not in needed]
-    return unused + sorted((cache_dir() / "parts").glob("*"))
+    unused += sorted((cache_dir() / "parts").glob("*"))
+    return [path for path in unused if not _is_being_written(path)]
+
+
+def _is_being_written(path: Path) -> bool:
+    try:
+        return path.name.startswith(".") and time.time() - path.lstat().st_mtime < _BEING_WRITTEN_S
+    except FileNotFoundError:
+        return True
 
 
 def prune(paths: Iterable[Path]) -> None:
-    """Delete files and folders of the cache."""
+    """Delete files and folders of the cache, but for downloads that are under way."""
     for path in paths:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
-            path.unlink(missing_ok=True)
+            unlink_unless_locked(path)
 
 
-def forget(rev: str) -> int:
-    """Take a revision back from those that pruning keeps; return how many repositories had it."""
-    return sum(git.forget(file, rev) for file in (cache_dir() / "refs").glob("*.json"))
+def check_pinned(revs: Iterable[str]) -> None:
+    """Raise a HubError if one of these revisions was never asked for."""
+    known = {rev for file in _refs_files() for rev in git.read_refs_file(file)[1]}
+    for rev in revs:
+        if rev not in known:
+            raise HubError(f"No revision {rev!r} is pinned. See: rllte-hub cache ls")
+
+
+def forget(revs: Collection[str]) -> None:
+    """Take revisions back from those that pruning keeps."""
+    for file in _refs_files():
+        git.forget(file, revs)
+
+
+def _refs_files() -> list[Path]:
+    return sorted((cache_dir() / "refs").glob("*.json"))
 
 
 def folder_size(path: Path) -> int:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from rllte.hub.catalogue import Catalogue
-from rllte.hub.source import make_source
+from rllte.hub.source import Source, make_source
 
 _SETTINGS = ("scale", "num_train_steps", "version", "spec")
 
@@ -28,7 +28,8 @@ def diff(
     Raises:
         UnknownNameError: There is no such revision.
     """
-    a, b = (make_source(repo, rev).catalogue for rev in (rev_a, rev_b))
+    source = make_source(repo, rev_a)
+    a, b = source.catalogue, Source(source.repo, rev_b).catalogue  # whatever RLLTE_HUB_REV says
     rows = []
     for name in dict.fromkeys([*a.cells, *b.cells]):
         old, new = _published(a, name), _published(b, name)

@@ -11,7 +11,8 @@ import os
 import re
 import subprocess
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rllte.environment import cache_dir, offline
@@ -49,11 +50,12 @@ def resolve(repo: str, rev: str) -> str:
         UnknownNameError: The repository has no such revision.
         HubError: The repository cannot be reached.
     """
-    if _COMMIT.fullmatch(rev):
-        remember(repo, rev, rev, "commit")
+    if _COMMIT.fullmatch(rev):  # whether it exists is seen when its files are read
         return rev
     if not is_url(repo):
-        return _resolve_local(repo, rev)
+        found = _resolve_local(repo, rev)
+        remember(repo, rev, found, "commit")
+        return found
     known = read_refs(repo).get(rev)
     if known and (known["kind"] == "tag" or offline()):
         return str(known["commit"])
@@ -76,9 +78,7 @@ def _resolve_local(repo: str, rev: str) -> str:
     except _GitError:
         names = _git("for-each-ref", "--format=%(refname:short)", "refs/tags", "refs/heads", folder=repo)
         raise UnknownNameError("revision", rev, names.decode().split(), where=repo) from None
-    found = commit.decode().strip()
-    remember(repo, rev, found, "commit")
-    return found
+    return commit.decode().strip()
 
 
 def _resolve_url(url: str, rev: str) -> tuple[str, str]:
@@ -135,6 +135,7 @@ def read_files(repo: str, commit: str, paths: Iterable[str]) -> dict[str, bytes]
 def _with_commit(repo: str, commit: str) -> str:
     """Return the folder of a repository that has a commit with its trees."""
     if not is_url(repo):
+        _resolve_local(repo, commit)
         return repo
     folder = str(_mirror(repo))
     if not _has(folder, commit):
@@ -230,21 +231,24 @@ def read_refs_file(file: Path) -> tuple[str, dict[str, dict[str, str]]]:
         return "", {}
 
 
-def forget(file: Path, rev: str) -> bool:
-    """Take a revision out of a file of the cache's ``refs``; return whether it was there."""
-    repo, refs = read_refs_file(file)
-    found = refs.pop(rev, None) is not None
-    if found:
-        _write_refs(file, repo, refs)
-    return found
+def forget(file: Path, revs: Collection[str]) -> None:
+    """Take revisions out of a file of the cache's ``refs``."""
+    with _refs_to_change(file) as refs:
+        for rev in revs:
+            refs.pop(rev, None)
 
 
 def remember(repo: str, rev: str, commit: str, kind: str) -> None:
     """Write down that a revision is in use, so that pruning keeps what it needs."""
-    known, row = read_refs(repo), {"commit": commit, "kind": kind}
-    if known.get(rev) != row:
-        _write_refs(_refs_file(repo), without_password(repo), {**known, rev: row})
+    row = {"commit": commit, "kind": kind}
+    if read_refs(repo).get(rev) != row:
+        with _refs_to_change(_refs_file(repo), without_password(repo)) as refs:
+            refs[rev] = row
 
 
-def _write_refs(file: Path, repo: str, refs: dict[str, dict[str, str]]) -> None:
-    write_bytes(file, json.dumps({"repo": repo, "revs": refs}, indent=1).encode())
+@contextmanager
+def _refs_to_change(file: Path, repo: str = "") -> Iterator[dict[str, dict[str, str]]]:
+    with locked(file.with_suffix(".lock")):
+        known, refs = read_refs_file(file)
+        yield refs
+        write_bytes(file, json.dumps({"repo": known or repo, "revs": refs}, indent=1).encode())

@@ -33,7 +33,11 @@ class PublicObjects:
     def __init__(self, connections: int) -> None:
         import urllib3
 
-        self._pool = urllib3.PoolManager(maxsize=connections, retries=False, timeout=_TIMEOUT_S)
+        # whoever calls tries again; a redirection is followed, and given back as it is after too many
+        retries = urllib3.Retry(
+            total=None, connect=False, read=False, other=0, redirect=5, raise_on_redirect=False
+        )
+        self._pool = urllib3.PoolManager(maxsize=connections, retries=retries, timeout=_TIMEOUT_S)
 
     def cat_file(self, url: str, start: int, end: int) -> bytes:
         """Return the bytes of a range; fewer where the object ends, all of it from a server without ranges.

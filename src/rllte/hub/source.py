@@ -55,9 +55,12 @@ class Source:
     @functools.cached_property
     def root(self) -> Path:
         """A folder with the catalogue and the settings: the checkout, or the cache's folder of the commit."""
-        if self.commit is not None:
-            return _revision_folder(self.repo, self.commit)
-        return Path(self.repo)
+        if self.commit is None:
+            return Path(self.repo)
+        folder = _revision_folder(self.repo, self.commit)
+        if self.rev == self.commit:
+            git.remember(self.repo, self.commit, self.commit, "commit")
+        return folder
 
     @property
     def catalogue(self) -> Catalogue:
@@ -75,11 +78,16 @@ def make_source(
         rev: A tag, branch or commit.
         remote: A remote of the repository's DVC settings.
     """
-    text = os.fspath(repo or os.environ.get("RLLTE_HUB_REPO") or Path(rllte.__path__[0]).parents[1])
+    text = os.fspath(repo or os.environ.get("RLLTE_HUB_REPO") or own_checkout())
     if not git.is_url(text):
         text = str(Path(text).expanduser().absolute())
     rev, remote = rev or os.environ.get("RLLTE_HUB_REV"), remote or os.environ.get("RLLTE_HUB_REMOTE")
     return Source(text, rev or None, remote or None)
+
+
+def own_checkout() -> Path:
+    """Return the checkout that this package runs from, if it runs from one."""
+    return Path(rllte.__path__[0]).parents[1]
 
 
 def revisions_dir() -> Path:

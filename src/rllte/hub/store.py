@@ -35,7 +35,8 @@ def fetch(source: Source, artifact: Artifact) -> bytes:
     """
     data = read_local(source, artifact)
     if data is None and bundle.is_worthwhile(source, artifact):
-        fetch_all(source, source.catalogue.tables(artifact.benchmark, artifact.agent))
+        with suppress(HubError):  # of a table that nobody asked for
+            fetch_all(source, source.catalogue.tables(artifact.benchmark, artifact.agent))
         data = read_local(source, artifact)
     return _download(source, artifact) if data is None else data
 
@@ -43,7 +44,8 @@ def fetch(source: Source, artifact: Artifact) -> bytes:
 def fetch_all(source: Source, artifacts: Iterable[Artifact], description: str = "fetch") -> int:
     """Bring artifacts into the cache, several at once, and return how many bytes were downloaded.
 
-    Tables come many in one file where the repository has one. After an error what was complete stays.
+    What the checkout or DVC's cache has is loaded from there, and stays there alone. Tables come many in one
+    file where the repository has one. After an error what was complete stays.
 
     Raises:
         MissingArtifactError: One cannot be downloaded.
@@ -51,9 +53,12 @@ def fetch_all(source: Source, artifacts: Iterable[Artifact], description: str = 
     """
     from tqdm import tqdm
 
-    from rllte.hub.remote import CONNECTIONS
+    from rllte.hub.remote import CONNECTIONS, open_remote
 
     wanted = [artifact for artifact in artifacts if read_local(source, artifact) is None]
+    if wanted:
+        caches = open_remote(source).caches
+        wanted = [artifact for artifact in wanted if _from_caches(caches, artifact) is None]
     if not wanted:
         return 0
     size = sum(artifact.size for artifact in wanted)
@@ -163,7 +168,9 @@ def _download(
 
     part = cache_dir() / "parts" / artifact.md5
     remote = open_remote(source)
-    if (data := _from_caches(remote.caches, artifact)) is None and remote.needs_network and offline():
+    if (data := _from_caches(remote.caches, artifact)) is not None:
+        return data
+    if remote.needs_network and offline():
         raise MissingArtifactError(
             artifact.path,
             f"{artifact.path} is not in the cache {cache_dir()}, and RLLTE_HUB_OFFLINE forbids to ask "
@@ -171,25 +178,26 @@ def _download(
         )
     try:
         with locked(part) as file:
-            if (data := data or read_local(source, artifact)) is not None:
+            if (data := read_local(source, artifact)) is not None:
                 part.unlink()
                 return data
             try:
                 data = _complete(remote, artifact, file, advance)
+                if keep:
+                    path = cache_path(artifact)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    part.replace(path)
+                else:
+                    part.unlink()
             except HubError:
                 if not part.stat().st_size:
                     part.unlink()
                 raise
-            if keep:
-                path = cache_path(artifact)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                part.replace(path)
-            else:
-                part.unlink()
+            except OSError:  # a full disk is not left full of a part
+                part.unlink(missing_ok=True)
+                raise
             return data
     except OSError as error:
-        with suppress(OSError):
-            part.unlink()
         raise unwritable(part, error) from None
 
 

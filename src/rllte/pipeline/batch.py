@@ -82,6 +82,7 @@ def run_batch(root: Path, options: Options) -> Summary:
         HubError: Another batch works on this checkout, the options do not fit, or the disk or the remote
             failed the coordinator itself.
     """
+    listed_runs(root)  # an error where there is no checkout, before anything is written
     with _only_one(root), _Interrupts() as interrupts, _readable_errors():
         wanted = wanted_by(options.targets, options.benchmark, options.agent)
         take_back(root)

@@ -51,9 +51,13 @@ def build_catalogue(root: Path) -> None:
                 cells.append(_published(root, cell, runs) if runs else _planned(cell, support))
             artifacts += _bundle(root, benchmark, agent)
     content = {"format": FORMAT_VERSION, "cells": cells, "artifacts": artifacts, "pipelines": pipelines}
-    write_bytes(root / FILE, _one_row_a_line(content).encode())
-    write_bytes(root / results.FILE, results.results_page(root, cells).encode())
-    _update_readme(root, cells)
+    texts = {
+        FILE: _one_row_a_line(content),
+        results.FILE: results.results_page(root, cells),
+        "README.md": _readme(root, cells),
+    }
+    for path, text in texts.items():  # all of them or none
+        write_bytes(root / path, text.encode())
 
 
 def _files(cell: Cell, runs: list[Run]) -> list[tuple[Cell | Run, str]]:
@@ -199,10 +203,9 @@ def _span(numbers: list[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,}–{high:,}"
 
 
-def _update_readme(root: Path, cells: list[dict[str, Any]]) -> None:
-    path = root / "README.md"
-    before, begin, rest = path.read_text().partition(TABLE_BEGIN)
+def _readme(root: Path, cells: list[dict[str, Any]]) -> str:
+    before, begin, rest = (root / "README.md").read_text().partition(TABLE_BEGIN)
     _, end, after = rest.partition(TABLE_END)
     if not begin or not end:
         raise HubError(f"README.md has no place for the support table: {TABLE_BEGIN} … {TABLE_END}")
-    write_bytes(path, f"{before}{begin}\n{support_table(cells)}\n{end}{after}".encode())
+    return f"{before}{begin}\n{support_table(cells)}\n{end}{after}"

@@ -21,9 +21,11 @@ def collect(root: Path, cell: Cell) -> str:
 
     Raises:
         MissingArtifactError: A run has no curves or scores here.
-        HubError: The runs have different env steps or numbers of episodes.
+        HubError: There is none, or one that params.yaml does not list (DVC's stage depends on the whole
+            folder), or they have different env steps or numbers of episodes.
     """
     runs = [run for run in read_runs(root, cell.benchmark, cell.agent) if run.cell == cell]
+    _check_listed(root, cell, runs)
     spec = read_spec(root, cell)
     metadata = {**spec.describe(runs[0]), "run": str(cell), "seeds": " ".join(str(run.seed) for run in runs)}
     for kind, schema, axis in (("curves", tables.CURVES, "env_step"), ("scores", tables.SCORES, "episode")):
@@ -39,6 +41,18 @@ def collect(root: Path, cell: Cell) -> str:
                 raise HubError(f"{path} has another {axis} axis than {runs[0].path(kind)}.")
         write_bytes(root / cell.path(kind), tables.to_parquet(tables.concat(parts), metadata))
     return f"{cell}: {len(runs)} seeds"
+
+
+def _check_listed(root: Path, cell: Cell, runs: list[Run]) -> None:
+    place = f"under runs: of pipelines/{cell.benchmark}/{cell.agent}/params.yaml"
+    if not runs:
+        raise HubError(f"{cell} has no run {place}. Add a line there.")
+    listed = {f"seed-{run.seed}" for run in runs}
+    for path in sorted((root / f"data/runs/{cell}").glob("*")):
+        if path.name not in listed:
+            raise HubError(
+                f"data/runs/{cell}/{path.name} is not listed {place}. List it there, or move it away."
+            )
 
 
 def collected(root: Path, benchmark: str, agent: str) -> dict[Cell, list[Run]]:

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from configparser import ConfigParser
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -243,6 +244,7 @@ class _Hashes:
         return folder_md5(rows)
 
     def save(self) -> None:
-        """Keep what was learned for the next time."""
+        """Keep what was learned for the next time, where it can be kept."""
         if self._memo != self._before:
-            write_bytes(self._root / _MEMO, json.dumps(self._memo).encode())
+            with suppress(OSError):
+                write_bytes(self._root / _MEMO, json.dumps(self._memo).encode())

@@ -74,7 +74,8 @@ def _lines_of_cell(root: Path, row: dict[str, Any], references: list[dict[str, s
         beside = "– | – | –"
         if reference is not None:
             expected, deviation = reference
-            beside = f"{expected:.4g} ± {deviation:.2g} | {mean / expected:.2f} | "
+            beside = f"{expected:.4g} ± {deviation:.2g} | "
+            beside += f"{mean / expected:.2f} | " if expected else "– | "
             beside += f"{(mean - expected) / deviation:+.1f}" if deviation else "–"
         lines.append(
             f"| {row['env_id']} | {split} | {row['num_train_steps']:,} | {len(by_seed)} | {ours} | {beside} |"

@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ def read_status(root: Path) -> dict[str, Any]:
 
     Returns:
         ``runs``: by name, its ``state`` (published, stale, missing here, untrained) and ``reasons``;
-        ``cells``: by name, ``reasons`` of those whose collected tables are not up to date; ``planned_cells``:
+        ``cells``: the same of those whose collected tables are not up to date; ``planned_cells``:
         how many cells of the support list have no runs; ``hours_left``: to train what is stale or untrained,
         one run after the other, by the measured rates of the same pipeline; null where there are none.
     """
@@ -34,20 +35,27 @@ def read_status(root: Path) -> dict[str, Any]:
             rate = measured_rate(root, f"{benchmark}/{agent}")
             for run in listed:
                 reasons = _reasons(plan, run)
-                state = next((name for kind, name in _STATES.items() if kind in dict(reasons)), "published")
-                runs[str(run)] = {"state": state, "reasons": [" ".join(reason) for reason in reasons]}
-                if state in ("stale", "untrained"):
+                runs[str(run)] = _row(reasons)
+                if _state(_reasons(plan, run, ["train"])) in ("stale", "untrained"):
                     known = known and rate is not None
                     seconds += read_spec(root, run.cell).num_train_steps / (rate or 1.0)
-            for cell in {run.cell for run in listed}:
+            for cell in dict.fromkeys(run.cell for run in listed):
                 if collected := plan.reasons.get(f"{cell.stage_file}:collect@{cell.env_id}"):
-                    cells[str(cell)] = {"reasons": [" ".join(reason) for reason in collected]}
+                    cells[str(cell)] = _row(collected)
     hours = round(seconds / 3600, 2) if known else None
     return {"runs": runs, "cells": cells, "planned_cells": planned, "hours_left": hours}
 
 
-def _reasons(plan: Plan, run: Run) -> list[Reason]:
-    names = (f"{stage}@{run.cell.env_id}/seed-{run.seed}" for stage in ("train", "evaluate", "export"))
+def _row(reasons: list[Reason]) -> dict[str, Any]:
+    return {"state": _state(reasons), "reasons": [" ".join(reason) for reason in reasons]}
+
+
+def _state(reasons: list[Reason]) -> str:
+    return next((name for kind, name in _STATES.items() if kind in dict(reasons)), "published")
+
+
+def _reasons(plan: Plan, run: Run, stages: Iterable[str] = ("train", "evaluate", "export")) -> list[Reason]:
+    names = (f"{stage}@{run.cell.env_id}/seed-{run.seed}" for stage in stages)
     reasons = (plan.reasons.get(f"{run.cell.stage_file}:{name}", []) for name in names)
     return [reason for part in reasons for reason in part]
 
