@@ -187,9 +187,7 @@ def test_the_catalogue_refuses_a_cell_whose_tables_are_older_than_its_runs(hub):
 def test_a_cell_is_not_collected_beside_a_run_that_is_not_listed(hub):
     run_program("dvc", "pull", "-q", cwd=hub)
     (hub / f"data/runs/{CELL}/seed-7").mkdir()
-    with pytest.raises(
-        HubError, match=r"/seed-7 is not listed under runs: of pipelines/minigrid/ppo"
-    ):
+    with pytest.raises(HubError, match=r"/seed-7 is not listed under runs: of pipelines/minigrid/ppo"):
         collect(hub, CELL)
 
 

@@ -2,9 +2,9 @@
 
 Paper: Mnih et al., 2016, https://arxiv.org/abs/1602.01783. Reference code:
 ikostrikov/pytorch-a2c-ppo-acktr-gail and, on MiniGrid, lcswillems/rl-starter-files. It differs from them in
-three things: Adam in place of RMSprop, as the original hub's settings have it; advantages are generalized
-ones (λ = 1 gives the n-step ones); and an episode that was truncated is bootstrapped from its own last
-observation.
+two things: Adam in place of RMSprop, as the original hub's settings have it; and an episode that was
+truncated is bootstrapped from its own last observation. Advantages are generalized ones, as in the latter;
+λ = 1 gives the n-step ones.
 """
 
 import torch

@@ -1,9 +1,10 @@
 """Decoupled advantage actor-critic: a policy that also predicts advantages, and a value function apart.
 
 Paper: Raileanu and Fergus, 2021, https://arxiv.org/abs/2102.10330. Reference code: rraileanu/idaac. It
-differs from the reference in three things: the value loss is weighted by ``vf_coef``, which with Adam
+differs from the reference in four things: the value loss is weighted by ``vf_coef``, which with Adam
 matters to little but the clipping of gradients; the encoder's linear layer begins uniform, not orthogonal;
-and an episode that was truncated is bootstrapped from its own last observation.
+a residual block adds to its input, as IMPALA's does, where the reference's activation has rectified the input
+in place; and an episode that was truncated is bootstrapped from its own last observation.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,10 @@
 """Phasic policy gradient: phases of PPO with two networks, and phases that distil values into the policy's.
 
 Paper: Cobbe et al., 2020, https://arxiv.org/abs/2009.04416. Reference code: openai/phasic-policy-gradient,
-its "dual" architecture. It differs from the reference in five things: networks are initialised as in
-the other agents; gradients of the policy phase are clipped; both phases draw single samples, not pieces of
-256 steps; the scale of a reward takes in the steps up to it, not the whole rollout; and an episode that was
-truncated is bootstrapped from its own last observation.
+its "dual" architecture. It differs from the reference in six things: networks are initialised as in
+the other agents; Adam's ε is theirs, too, by setting; gradients of the policy phase are clipped; both phases
+draw single samples, not pieces of 256 steps; the scale of a reward takes in the steps up to it, not the whole
+rollout; and an episode that was truncated is bootstrapped from its own last observation.
 """
 
 from dataclasses import dataclass

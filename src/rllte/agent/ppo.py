@@ -2,8 +2,9 @@
 
 Paper: Schulman et al., 2017, https://arxiv.org/abs/1707.06347. Reference code:
 ikostrikov/pytorch-a2c-ppo-acktr-gail. It differs from the reference in two things: an episode that was
-truncated is bootstrapped from its own last observation (Pardo et al., 2018), not from the next one's first;
-and over what advantages are normalised, always the rollout there, is a setting.
+truncated is bootstrapped from its own last observation (Pardo et al., 2018), where the reference takes it for
+ended, or on request leaves its last step out; and over what advantages are normalised, always the rollout
+there, is a setting.
 """
 
 from dataclasses import dataclass
