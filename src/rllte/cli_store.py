@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -54,13 +55,25 @@ def _artifacts(
 @click.option("--benchmark", help="All published cells of a benchmark.")
 @click.option("--all", "everything", is_flag=True, help="All published cells.")
 @click.option("--kind", "kinds", default="curves,scores,models", show_default=True, callback=_kinds)
-def pull(cells: tuple[str, ...], benchmark: str | None, everything: bool, kinds: list[str]) -> None:
+@click.option(
+    "--local-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write the files there as well, by their names in the repository, and print these paths.",
+)
+def pull(
+    cells: tuple[str, ...], benchmark: str | None, everything: bool, kinds: list[str], local_dir: Path | None
+) -> None:
     """Fetch curves, scores and models of each CELL into the cache, several files at once."""
-    from rllte.hub.store import fetch_all
+    from rllte.files import write_bytes
+    from rllte.hub.store import fetch, fetch_all
 
     source = current_source()
     wanted = _artifacts(source, cells, benchmark, everything, kinds)
     fetched = fetch_all(source, wanted, "pull")
+    if local_dir is not None:
+        for artifact in wanted:
+            write_bytes(local_dir / artifact.path, fetch(source, artifact))
+            click.echo(local_dir / artifact.path)
     size = sum(artifact.size for artifact in wanted)
     click.echo(f"{len(wanted)} files, {size / 1e6:.2f} MB; {fetched / 1e6:.2f} MB were fetched", err=True)
 

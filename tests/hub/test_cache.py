@@ -40,6 +40,13 @@ def test_kinds_and_cells_choose_what_is_pulled(hub):
     assert cache_path(artifact_of(CELL.path("scores"))).exists()
 
 
+def test_a_pull_into_a_folder_writes_files_by_their_names(hub, tmp_path):
+    lines = run("pull", str(CELL), "--kind", "models", "--local-dir", tmp_path / "here").stdout.splitlines()
+    assert lines == [str(tmp_path / "here" / one.path("model")) for one in RUNS]
+    model = (tmp_path / "here" / RUNS[0].path("model")).read_bytes()
+    assert model == cache_path(artifact_of(RUNS[0].path("model"))).read_bytes()
+
+
 def test_a_pull_that_names_nothing_is_wrong_usage(hub):
     assert "name a CELL, or --benchmark, or --all" in run("pull", code=2).stderr
 

@@ -1,8 +1,8 @@
 """The Arcade Learning Environment (Bellemare et al., 2013) on envpool.
 
 Frames are preprocessed as in Mnih et al., 2015: frame skip 4 with a maximum over the last two, 84 × 84 grey,
-a stack of 4, up to 30 no-ops and FIRE at each reset, which with ``episodic_life`` is after each lost life;
-actions are never sticky.
+a stack of 4, 1 to 30 frames of no-ops and FIRE at each reset, which with ``episodic_life`` is after each lost
+life; actions are never sticky.
 """
 
 from collections.abc import Sequence
