@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rllte.env.dmc import TASKS, make_envpool_dmc_env
+from rllte.env.dmc import TASKS, caught, make_envpool_dmc_env
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -31,6 +31,22 @@ def test_rewards_and_observations_equal_those_of_dm_control_from_the_same_state(
         # differences between two versions of MuJoCo grow
         if not env_id.startswith("humanoid") and t < 10:
             np.testing.assert_allclose(obs[0], flatten(step.observation), atol=1e-4)
+
+
+def test_the_ball_is_caught_where_dm_control_says_so():
+    num_envs = 300
+    ours, theirs = make_envpool_dmc_env("cup_catch", num_envs=num_envs, seed=3), load_suite("cup_catch")
+    ours.reset()
+    obs, rewards, *_ = ours.step(np.zeros((num_envs, 2), np.float32))
+    expected, physics = [], theirs.physics
+    for position in obs[:, :4].double().numpy():
+        with physics.reset_context():
+            physics.data.qpos[:] = position
+        expected.append(theirs.task.get_reward(physics))
+    assert rewards.tolist() == expected
+    assert 0 < sum(expected) < num_envs
+    far = np.array([[0.0, 0.0, 0.0, 0.35], [0.0, 0.0, 0.024, 0.35], [0.0, 0.0, 0.026, 0.35]])
+    assert caught(far).tolist() == [True, True, False]  # the ball's radius keeps it from the target's side
 
 
 @pytest.mark.parametrize("env_id", sorted(HIDDEN))

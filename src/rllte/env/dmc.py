@@ -1,7 +1,7 @@
 """The DeepMind Control Suite (Tassa et al., 2018) on envpool, observed by its state.
 
 Tasks have dm_control's names, ``domain_task``, with ``cup_catch`` for ``ball_in_cup`` ``catch``. Physics,
-rewards and time limits are dm_control's; a test plays both side by side.
+rewards and time limits are dm_control's on MuJoCo 3.6.0; a test plays both side by side.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,6 +38,31 @@ _OBSERVATION_KEYS = {
     "humanoid": ("joint_angles", "head_height", "extremities", "torso_vertical", "com_velocity", "velocity"),
     "quadruped": ("egocentric_state", "torso_velocity", "torso_upright", "imu", "force_torque"),
 }
+
+
+class CupCatchVectorEnv(EnvpoolVectorEnv):
+    """``cup_catch`` with dm_control's reward.
+
+    envpool 1.2.5 takes the radius of the ball from another part of the model, 0.008 m for 0.025 m, and so
+    calls the ball caught when it is too far up, down or aside.
+    """
+
+    def _rewards(self, raw: dict[str, Array], rewards: Array) -> Array:
+        return caught(raw["position"]).astype(rewards.dtype)
+
+
+def caught(position: Array) -> Array:
+    """Return whether the ball is in the cup, as dm_control's ``ball_in_cup`` has it.
+
+    Args:
+        position: ``(num_envs, 4)``, x and z of the cup and of the ball as their joints give them, in metres.
+
+    Returns:
+        ``(num_envs,)`` bool: the whole ball, of radius 0.025, is in the target, a square whose sides are 0.1.
+    """
+    target = position[:, :2] + [0.0, 0.6 - 0.05]  # the cup's body, and in it the target's middle
+    ball = position[:, 2:] + [0.0, 0.2]
+    return np.all(np.abs(target - ball) < 0.05 - 0.025, axis=1)
 
 
 def make_envpool_dmc_env(
@@ -87,7 +112,8 @@ def make_envpool_dmc_env(
         obs_dim = sum(int(np.prod(space[key].shape)) for key in keys or space)
         return gym.spaces.Box(-np.inf, np.inf, (obs_dim,), np.float32)
 
-    return EnvpoolVectorEnv(
+    kind = CupCatchVectorEnv if env_id == "cup_catch" else EnvpoolVectorEnv
+    return kind(
         TASKS[env_id],
         num_envs=num_envs,
         seed=seed,

@@ -128,7 +128,7 @@ class EnvpoolVectorEnv(gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Te
     def step_wait(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, Infos]:
         """Wait for the step that ``step_async`` began; returns what ``step`` returns."""
         raw, rewards, terminated, truncated, info = self._pool.recv()
-        obs = self._read_obs(raw)
+        obs, rewards = self._read_obs(raw), self._rewards(raw, rewards)
         infos: Infos = {}
         ended = terminated | truncated
         scores, over = self._outcome(rewards, ended, info)
@@ -146,6 +146,10 @@ class EnvpoolVectorEnv(gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Te
             self._tensor(truncated),
             infos,
         )
+
+    def _rewards(self, raw: Any, rewards: Array) -> Array:
+        """Return the rewards of a step, from envpool's observations and rewards."""
+        return rewards
 
     def _outcome(self, rewards: Array, ended: Array, info: Infos) -> tuple[Array, Array]:
         """Return what each environment scored in a step, and whether the episode to report is over."""
