@@ -28,9 +28,6 @@ class _Group(click.Group):
             raise click.ClickException(str(error)) from None
 
 
-_OF_THIS_FOLDER = ["status", "run", "train", "evaluate", "export", "collect", "tables", "catalogue"]
-
-
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="rllte-hub")
 @click.option("--repo", help="A checkout or a git URL to load from; default: RLLTE_HUB_REPO, else this one.")
@@ -43,11 +40,6 @@ def main(context: click.Context, repo: str | None, rev: str | None, remote: str 
     CELL is benchmark/agent/env_id, such as minigrid/ppo/Empty-6x6-v0; RUN adds /seed-0.
     """
     context.obj = {"repo": repo, "rev": rev, "remote": remote}
-    command = context.invoked_subcommand
-    if command in _OF_THIS_FOLDER and any(context.obj.values()):
-        raise click.UsageError(
-            f"--repo, --rev and --remote choose what is loaded; {command} works on this folder"
-        )
 
 
 @main.command(name="list")
@@ -117,7 +109,7 @@ def status(as_json: bool) -> None:
     """Say of this checkout's runs which are published, stale and why, missing here, or still untrained."""
     from rllte import registry
 
-    found = registry.load("rllte.pipeline.status:read_status", "The pipeline needs")(Path.cwd())
+    found = registry.load("rllte.pipeline.status:read_status", "The pipeline needs")(_this_folder())
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -200,6 +192,16 @@ def play(run: str, num_episodes: int) -> None:
     )
 
 
+def _this_folder() -> Path:
+    """Return the checkout that a command works on, which loads nothing from elsewhere."""
+    context = click.get_current_context()
+    if any(context.obj.values()):
+        raise click.UsageError(
+            f"--repo, --rev and --remote choose what is loaded; {context.info_name} works on this folder"
+        )
+    return Path.cwd()
+
+
 def _options() -> dict[str, str | None]:
     return dict(click.get_current_context().obj)
 
@@ -216,7 +218,7 @@ def _stage(name: str, parse: Callable[[str], Cell | Run], metavar: str, help_tex
         from rllte import registry
 
         function = registry.load(f"rllte.pipeline.{name}:{name}", "The pipeline needs")
-        click.echo(function(Path.cwd(), parse(target)), err=True)
+        click.echo(function(_this_folder(), parse(target)), err=True)
 
 
 for _command in COMMANDS:
@@ -235,7 +237,7 @@ def tables(pipeline: str) -> None:
     from rllte import registry
 
     function = registry.load("rllte.pipeline.collect:pack_tables", "The pipeline needs")
-    click.echo(function(Path.cwd(), pipeline), err=True)
+    click.echo(function(_this_folder(), pipeline), err=True)
 
 
 @main.command()
@@ -256,9 +258,11 @@ def run(dry_run: bool, **options: Any) -> None:
 
     batch = registry.load("rllte.pipeline.batch", "Running needs")
     if dry_run:
-        click.echo(registry.load("rllte.pipeline.estimate:describe")(Path.cwd(), batch.Options(**options)))
+        click.echo(
+            registry.load("rllte.pipeline.estimate:describe")(_this_folder(), batch.Options(**options))
+        )
         return
-    summary = batch.run_batch(Path.cwd(), batch.Options(**options))
+    summary = batch.run_batch(_this_folder(), batch.Options(**options))
     for name, error in summary.failed.items():
         log = Path(f"scratch/logs/{name}.log")
         click.echo(f"{name}: {error}{f' ({log})' if log.exists() else ''}", err=True)
@@ -273,4 +277,4 @@ def catalogue() -> None:
     """Write catalogue.json, and the README's support table; a DVC stage calls this."""
     from rllte import registry
 
-    registry.load("rllte.pipeline.catalogue:build_catalogue", "The pipeline needs")(Path.cwd())
+    registry.load("rllte.pipeline.catalogue:build_catalogue", "The pipeline needs")(_this_folder())

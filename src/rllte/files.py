@@ -50,11 +50,7 @@ def locked(path: Path) -> Iterator[BinaryIO]:
         with path.open("a+b") as file:
             if sys.platform != "win32":  # there, each process is for itself
                 fcntl.flock(file, fcntl.LOCK_EX)
-            try:
-                is_current = os.path.samestat(os.fstat(file.fileno()), path.stat())
-            except FileNotFoundError:
-                continue
-            if is_current:
+            if _is_at(file, path):
                 yield file
                 return
 
@@ -67,4 +63,13 @@ def unlink_unless_locked(path: Path) -> None:
             return
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
+            if _is_at(file, path):
+                path.unlink()
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Return whether an open file is still the one at a path."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

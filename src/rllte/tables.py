@@ -2,7 +2,8 @@
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,15 +63,11 @@ def read_parquet(data: bytes, schema: pa.Schema, name: str, columns: Sequence[st
     Raises:
         HubError: It is no Parquet file, or has other columns.
     """
-    try:
-        # without threads: these files are small, and a process that ended at once aborted now and then
-        file = pa.parquet.ParquetFile(pa.BufferReader(data), pre_buffer=False)
+    with _opened(data, name) as file:
         found = file.schema_arrow
         if not found.equals(schema, check_metadata=False):
             raise HubError(f"{name} has columns {found.names}; expected {schema.names} and their types.")
         return file.read(columns, use_threads=False)
-    except pa.ArrowException as error:
-        raise HubError(f"{name} is not a readable Parquet file: {error}") from None
 
 
 def read_metadata(data: bytes, name: str) -> dict[str, str]:
@@ -83,11 +80,17 @@ def read_metadata(data: bytes, name: str) -> dict[str, str]:
     Raises:
         HubError: It is no Parquet file.
     """
+    with _opened(data, name) as file:
+        return {key.decode(): value.decode() for key, value in (file.metadata.metadata or {}).items()}
+
+
+@contextmanager
+def _opened(data: bytes, name: str) -> Iterator[pa.parquet.ParquetFile]:
     try:
-        found = pa.parquet.ParquetFile(pa.BufferReader(data), pre_buffer=False).metadata.metadata or {}
+        # without threads: these files are small, and a process that ended at once aborted now and then
+        yield pa.parquet.ParquetFile(pa.BufferReader(data), pre_buffer=False)
     except pa.ArrowException as error:
         raise HubError(f"{name} is not a readable Parquet file: {error}") from None
-    return {key.decode(): value.decode() for key, value in found.items()}
 
 
 def column(values: "pa.Array | pa.ChunkedArray") -> npt.NDArray[Any]:

@@ -45,8 +45,12 @@ def test_the_ball_is_caught_where_dm_control_says_so():
         expected.append(theirs.task.get_reward(physics))
     assert rewards.tolist() == expected
     assert 0 < sum(expected) < num_envs
-    far = np.array([[0.0, 0.0, 0.0, 0.35], [0.0, 0.0, 0.024, 0.35], [0.0, 0.0, 0.026, 0.35]])
-    assert caught(far).tolist() == [True, True, False]  # the ball's radius keeps it from the target's side
+    positions = np.array([[0.0, 0.0, 0.0, 0.35], [0.0, 0.0, 0.024, 0.35], [0.0, 0.0, 0.026, 0.35]])
+    assert caught(positions).tolist() == [
+        True,
+        True,
+        False,
+    ]  # the ball's radius keeps it from the target's side
 
 
 @pytest.mark.parametrize("env_id", sorted(HIDDEN))

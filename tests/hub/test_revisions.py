@@ -92,7 +92,7 @@ def test_a_server_is_asked_for_no_file_that_is_not_needed(partial_server):
     assert missing > 10
 
 
-def test_a_folder_that_is_a_partial_clone_gets_what_it_lacks(partial_server, tmp_path, monkeypatch):
+def test_a_folder_that_is_a_partial_clone_gets_what_it_lacks(partial_server, tmp_path):
     run_git(tmp_path, "clone", "-q", "--filter=blob:none", partial_server, "clone")
     assert MiniGrid(tmp_path / "clone", rev="v1").load_scores(**NAMES).shape == (2, 4)
 

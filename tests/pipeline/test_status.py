@@ -31,12 +31,15 @@ def test_a_changed_setting_makes_runs_stale_and_a_lost_file_makes_one_missing(ch
     def change(params):
         params["hyperparameters"]["gamma"] = 0.5
 
-    shutil.rmtree(checkout / "data")
-    (cell,) = read_status(checkout)["cells"].values()
-    assert cell["state"] == "missing"
     edit_yaml(checkout / "pipelines/minigrid/ppo/params.yaml", change)
     assert set(states(checkout).values()) == {"stale"}
     assert "changed pipelines/minigrid/ppo/params.yaml: hyperparameters" in str(read_status(checkout))
+
+
+def test_a_cell_whose_tables_are_not_here_is_missing(checkout):
+    shutil.rmtree(checkout / "data")
+    (cell,) = read_status(checkout)["cells"].values()
+    assert cell["state"] == "missing"
 
 
 def test_what_is_only_to_be_evaluated_again_needs_no_training(checkout):

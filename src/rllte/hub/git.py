@@ -110,7 +110,11 @@ def read_files(repo: str, commit: str, paths: Iterable[str]) -> dict[str, bytes]
         HubError: The repository has no such commit, or cannot be reached.
     """
     folder = _with_commit(repo, commit)
-    rows = _git("ls-tree", "-r", "-z", "--full-tree", commit, "--", *paths, folder=folder).decode()
+    try:
+        rows = _git("ls-tree", "-r", "-z", "--full-tree", commit, "--", *paths, folder=folder).decode()
+    except _GitError:
+        _resolve_local(folder, commit)  # an error that says what exists, if there is no such commit
+        raise
     oids: dict[str, str] = {}
     for row in rows.split("\0")[:-1]:
         facts, path = row.split("\t", 1)
@@ -135,7 +139,6 @@ def read_files(repo: str, commit: str, paths: Iterable[str]) -> dict[str, bytes]
 def _with_commit(repo: str, commit: str) -> str:
     """Return the folder of a repository that has a commit with its trees."""
     if not is_url(repo):
-        _resolve_local(repo, commit)
         return repo
     folder = str(_mirror(repo))
     if not _has(folder, commit):
@@ -190,9 +193,9 @@ def _fetch(url: str, *what: str, settings: tuple[str, ...] = ()) -> None:
 
 def _git(*arguments: str, folder: str | None = None, stdin: bytes = b"") -> bytes:
     environment = {key: value for key, value in os.environ.items() if key not in _OWN_VARIABLES}
-    environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"} | (
-        {"GIT_NO_LAZY_FETCH": "1"} if offline() else {}
-    )
+    environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    if offline():
+        environment["GIT_NO_LAZY_FETCH"] = "1"
     command = ["git", *(("-C", folder) if folder else ()), *arguments]
     try:
         done = subprocess.run(command, input=stdin, capture_output=True, env=environment)

@@ -56,7 +56,7 @@ def build_catalogue(root: Path) -> None:
         results.FILE: results.results_page(root, cells),
         "README.md": _readme(root, cells),
     }
-    for path, text in texts.items():  # all of them or none
+    for path, text in texts.items():  # not before all of them could be made
         write_bytes(root / path, text.encode())
 
 
