@@ -18,42 +18,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from rllte.env.dmc_control import ControlEnv
 from rllte.hub import available
 from rllte.hub.benchmark import BENCHMARK_CLASSES
 from rllte.names import Cell, Run
-
-
-class ControlEnv(gym.Env[np.ndarray, np.ndarray]):
-    """A task of dm_control, its observations one after the other in one array.
-
-    Args:
-        env_id: ``domain_task``, such as ``"cheetah_run"``.
-    """
-
-    def __init__(self, env_id: str) -> None:
-        from dm_control import suite
-
-        self.env = suite.load(*{"cup_catch": ("ball_in_cup", "catch")}.get(env_id, env_id.split("_", 1)))
-        obs_dim = sum(int(np.prod(spec.shape)) for spec in self.env.observation_spec().values())
-        actions = self.env.action_spec()
-        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (obs_dim,), np.float32)
-        self.action_space = gym.spaces.Box(
-            actions.minimum.astype(np.float32), actions.maximum.astype(np.float32), dtype=np.float32
-        )
-
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
-        super().reset(seed=seed)
-        if seed is not None:
-            self.env.task.random.seed(seed)
-        return self._flat(self.env.reset()), {}
-
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        step = self.env.step(action)
-        terminated = step.last() and step.discount == 0.0
-        return self._flat(step), float(step.reward), terminated, step.last() and not terminated, {}
-
-    def _flat(self, step: Any) -> np.ndarray:
-        return np.concatenate([np.ravel(part) for part in step.observation.values()], dtype=np.float32)
 
 
 class FireReset(gym.Wrapper):

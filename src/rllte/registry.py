@@ -8,6 +8,7 @@ from rllte.errors import MissingExtraError
 EXTRA_OF = {
     "torch": "torch",
     "safetensors": "train",
+    "dm_control": "train",
     "envpool": "train",
     "gymnasium": "train",
     "minigrid": "train",

@@ -52,6 +52,17 @@ def torch_threads(num_threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def deterministic_cudnn() -> Iterator[None]:
+    """Let cuDNN take only algorithms that add in a fixed order inside the block, for the same bytes again."""
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic = before
+
+
 @functools.cache
 def keep_freed_memory() -> None:
     """Let the C library keep freed memory for the next batch, where that is glibc.

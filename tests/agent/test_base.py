@@ -82,6 +82,20 @@ def test_evaluations_have_seeds_of_their_own_and_the_environments_of_evaluation(
     assert [envs.seeds for envs in evaluations] == [env_seeds(0, "curve", point, 2) for point in range(2)]
 
 
+def test_training_adds_in_a_fixed_order_on_a_gpu_and_leaves_the_users_choice(monkeypatch):
+    seen = []
+
+    def start_segment(agent):
+        agent.starts += 1
+        seen.append(torch.backends.cudnn.deterministic)
+
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+    monkeypatch.setattr(Walker, "start_segment", start_segment)
+    walk(monkeypatch, 4, ENDS, num_points=1)
+    assert seen == [True]
+    assert torch.backends.cudnn.deterministic is False
+
+
 def test_a_budget_is_rounded_up_to_whole_updates(monkeypatch):
     agent, *_ = walk(monkeypatch, 5, ENDS, num_points=1)
     assert (agent.num_updates, agent.env_step) == (3, 6)

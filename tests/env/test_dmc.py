@@ -33,6 +33,49 @@ def test_rewards_and_observations_equal_those_of_dm_control_from_the_same_state(
             np.testing.assert_allclose(obs[0], flatten(step.observation), atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("env_id", "num_envs"),
+    [
+        ("acrobot_swingup", 100),
+        ("hopper_stand", 300),
+        ("pendulum_swingup", 100),
+        ("reacher_easy", 100),
+        ("reacher_hard", 1000),
+    ],
+)
+def test_rare_rewards_are_earned_where_dm_control_gives_them(env_id, num_envs):
+    ours, theirs = make_envpool_dmc_env(env_id, num_envs=num_envs, seed=5), load_suite(env_id)
+    ours.reset()
+    obs, rewards, *_ = ours.step(np.zeros((num_envs, *ours.single_action_space.shape), np.float32))
+    earned = np.flatnonzero(rewards > 0)[:3]
+    assert len(earned) == 3
+    for i in [*earned, *np.flatnonzero(rewards == 0)[:2]]:
+        theirs.reset()
+        assert set_state_from_observation(theirs, obs[i].double().numpy()) < 1e-6
+        assert rewards[i].item() == pytest.approx(theirs.task.get_reward(theirs.physics), abs=1e-5)
+
+
+@pytest.mark.parametrize("env_id", ["finger_spin", "finger_turn_easy", "finger_turn_hard"])
+def test_finger_is_dm_controls_own(env_id):
+    ours, theirs = make_envpool_dmc_env(env_id, num_envs=2, seed=[7, 3]), load_suite(env_id, seed=3)
+    np.testing.assert_array_equal(ours.reset()[0][1], flatten(theirs.reset().observation).astype(np.float32))
+    generator = np.random.default_rng(0)
+    for t in range(1, 1003):
+        actions = generator.uniform(-1, 1, (2, 2)).astype(np.float32)
+        obs, rewards, terminated, truncated, infos = ours.step(actions)
+        step = theirs.step(actions[1].astype(np.float64))
+        reference = flatten(step.observation).astype(np.float32)
+        assert (rewards[1].item(), terminated[1].item(), truncated[1].item()) == (
+            step.reward,
+            False,
+            t == 1000,
+        )
+        if step.last():
+            np.testing.assert_array_equal(infos["final_obs"][1], reference)
+            reference = flatten(theirs.reset().observation).astype(np.float32)
+        np.testing.assert_array_equal(obs[1], reference)
+
+
 def test_the_ball_is_caught_where_dm_control_says_so():
     num_envs = 300
     ours, theirs = make_envpool_dmc_env("cup_catch", num_envs=num_envs, seed=3), load_suite("cup_catch")

@@ -199,6 +199,10 @@ def test_the_catalogue_refuses_a_cell_that_was_made_with_other_settings(hub):
     )
     with pytest.raises(HubError, match=rf"\(1024 env steps\); .* \(2048\). Run: rllte-hub run {CELL}"):
         build_catalogue(hub)
+    before = (hub / "catalogue.json").read_bytes()
+    with pytest.raises(subprocess.CalledProcessError):
+        run_program("dvc", "repro", "-q", "--single-item", "catalogue", cwd=hub)
+    assert (hub / "catalogue.json").read_bytes() == before, "what stood there stays"
 
 
 def test_the_support_table_counts_published_and_planned():

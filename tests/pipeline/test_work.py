@@ -99,9 +99,9 @@ def test_resources_come_from_params_and_fewer_cores_than_threads_are_refused(tmp
     edit_yaml(root / PARAMS, lambda params: params["differs"].update(resources={"num_gpus": 1}))
     assert read_spec(root, CELL).hash == before, "what a run is given does not change what it gives"
     (work,) = stale_work(root, Plan(root), anything)
-    assert work.last.options == {
-        "num_cpus": 1, "num_gpus": 1, "memory": 2_000_000_000, "resources": {"big": 1}
-    }  # fmt: skip
+    options = {"num_cpus": 1, "num_gpus": 1, "memory": 2_000_000_000, "resources": {"big": 1}}
+    assert [task.options for task in work.runs] == [options] * len(RUNS)
+    assert work.last.options == {**options, "num_gpus": 0}, "export computes on the CPU"
     edit_yaml(root / PARAMS, lambda params: params["differs"]["train"].update(num_threads=2))
     with pytest.raises(HubError, match=r"computes with 2 threads, .* and gets --threads 1"):
         stale_work(root, Plan(root), anything, threads=1)
@@ -113,7 +113,7 @@ def test_a_cell_for_a_gpu_is_another_spec_asks_for_one_and_is_refused_where_ther
     edit_yaml(root / PARAMS, lambda params: params["envs"][CELL.env_id].update(device="cuda:64"))
     assert read_spec(root, CELL).hash != before
     (work,) = stale_work(root, Plan(root), anything)
-    assert work.runs[0].options["num_gpus"] == 1
+    assert [task.options["num_gpus"] for task in work.tasks] == [1, 1, 0], "only training needs it"
     with pytest.raises(HubError, match="device is 'cuda:64', but PyTorch sees"):
         train(root, RUNS[0])
     assert not (root / "data").exists()

@@ -20,7 +20,7 @@ from rllte.agent.settings import TrainSettings, check_counts, whole_number
 from rllte.errors import HubError
 from rllte.files import write_bytes
 from rllte.seeding import env_seeds
-from rllte.torch_setup import keep_freed_memory, torch_device, torch_threads
+from rllte.torch_setup import deterministic_cudnn, keep_freed_memory, torch_device, torch_threads
 
 MakeEnvs = Callable[[int, Sequence[int], bool], Envs]
 """Makes environments from how many, a seed for each, and whether they are for training."""
@@ -151,7 +151,7 @@ class Agent(abc.ABC):
         bar = tqdm(total=total * self.steps_per_update, initial=self.env_step, disable=None, unit="step")
         bar.set_description(description or type(self).__name__)
         keep_freed_memory()
-        with torch_threads(self.settings.num_threads), bar:
+        with torch_threads(self.settings.num_threads), deterministic_cudnn(), bar:
             while self.num_updates < total:
                 segment = self.num_updates // segment_updates
                 end = min(total, (segment + 1) * segment_updates)

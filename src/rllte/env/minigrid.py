@@ -10,7 +10,8 @@ where nobody gets through.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import envpool
@@ -18,7 +19,8 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from rllte.env.vector import Array, EnvpoolVectorEnv, Infos, check_task, discrete_space, integers
+from rllte.env.package import AnyEnv, PackageVectorEnv
+from rllte.env.vector import EnvpoolVectorEnv, Infos, check_task, discrete_space, integers
 from rllte.registry import load
 
 PREFIX = "MiniGrid-"
@@ -50,7 +52,9 @@ def make_envpool_minigrid_env(
     task_id = PREFIX + env_id.removeprefix(PREFIX)
     known = {name: name.removeprefix(PREFIX) for name in envpool.list_all_envs() if name.startswith(PREFIX)}
     check_task("minigrid", env_id, task_id, known)
-    make = _PackageVectorEnv if task_id.startswith(_FROM_PACKAGE) else EnvpoolVectorEnv
+    make: Callable[..., EnvpoolVectorEnv] = EnvpoolVectorEnv
+    if task_id.startswith(_FROM_PACKAGE):
+        make = partial(PackageVectorEnv, make_env=partial(_make_package_env, task_id), stack=_images)
     return make(
         task_id,
         num_envs=num_envs,
@@ -69,53 +73,11 @@ def _view_space(space: gym.Space[Any]) -> gym.Space[Any]:
     return space["image"]
 
 
-class _PackageVectorEnv(EnvpoolVectorEnv):
-    def _make_pool(self, seeds: list[int]) -> Any:
-        return _PackagePool(self._task_id, seeds)
-
-
-class _PackagePool:
-    """Environments of the ``minigrid`` package, one after the other, as ``EnvpoolVectorEnv`` uses a pool.
-
-    Args:
-        task_id: The name that Gymnasium knows.
-        seeds: Of each environment's stream of levels.
-    """
-
-    def __init__(self, task_id: str, seeds: Sequence[int]) -> None:
-        with warnings.catch_warnings():  # pygame's, of a module of setuptools
-            warnings.simplefilter("ignore")
-            load("minigrid", f"{task_id} needs")  # registers the environments
-            self._envs = [gym.make(task_id, disable_env_checker=True).unwrapped for _ in seeds]
-        self._seeds: Sequence[int | None] = seeds
-        self.observation_space, self.action_space = (
-            self._envs[0].observation_space,
-            self._envs[0].action_space,
-        )
-
-    def reset(self) -> tuple[Infos, Infos]:
-        obs = [env.reset(seed=seed)[0] for env, seed in zip(self._envs, self._seeds, strict=True)]
-        self._seeds = [None] * len(self._envs)
-        return _images(obs), {}
-
-    def step(self, actions: Array, ids: Array) -> tuple[Infos, Array, Array, Array, Infos]:
-        """Begin new episodes in the environments that ended."""
-        obs = [self._envs[i].reset()[0] for i in ids]
-        none = np.zeros(len(ids), np.bool_)
-        return _images(obs), none.astype(np.float32), none, none, {"env_id": ids}
-
-    def send(self, actions: Array) -> None:
-        self._actions = actions
-
-    def recv(self) -> tuple[Infos, Array, Array, Array, Infos]:
-        """Make the step that was sent."""
-        steps = [env.step(action) for env, action in zip(self._envs, self._actions.tolist(), strict=True)]
-        obs, rewards, terminated, truncated, _ = zip(*steps, strict=True)
-        return _images(obs), np.array(rewards, np.float32), np.array(terminated), np.array(truncated), {}
-
-    def close(self) -> None:
-        for env in self._envs:
-            env.close()
+def _make_package_env(task_id: str) -> AnyEnv:
+    with warnings.catch_warnings():  # pygame's, of a module of setuptools
+        warnings.simplefilter("ignore")
+        load("minigrid", f"{task_id} needs")  # registers the environments
+        return gym.make(task_id, disable_env_checker=True).unwrapped
 
 
 def _images(obs: Sequence[Any]) -> Infos:

@@ -43,9 +43,9 @@ def make_envs(
     """
     options = spec.env.get("training" if training else spec.splits[split], {})
     make = registry.load(ENVS[spec.cell.benchmark], "Environments need")
-    envs: Envs = make(
-        spec.cell.env_id, num_envs, seeds, device, num_threads=spec.train.num_threads, **options
-    )
+    # results do not depend on it: 0 lets envpool take the cores that PyTorch leaves idle where a GPU computes
+    num_threads = spec.train.num_threads if torch.device(device).type == "cpu" else 0
+    envs: Envs = make(spec.cell.env_id, num_envs, seeds, device, num_threads=num_threads, **options)
     return envs
 
 
@@ -99,6 +99,7 @@ def train(root: Path, run: Run, watch: Callable[[Agent], None] | None = None) ->
         "seconds": round(seconds, 1),
         "num_threads": spec.train.num_threads,
         "device": str(agent.device),
+        **({"gpu": torch.cuda.get_device_name(agent.device)} if agent.device.type == "cuda" else {}),
         "cpu": _cpu_name(),
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -184,7 +184,9 @@ def _work_of(
 ) -> Work | None:
     def task(name: str, stages: list[Stage]) -> Task:
         settings = {stage.address: plan.settings(stage) for stage in stages}
-        return Task(name, tuple(stages), settings, options)
+        trains = any(stage.kind == "train" for stage in stages)
+        needs = options if trains else {**options, "num_gpus": 0.0}  # the rest computes on the CPU
+        return Task(name, tuple(stages), settings, needs)
 
     runs, last, others = [], [], False
     collect = targets.get(str(cell), {}).get("collect")
