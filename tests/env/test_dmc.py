@@ -36,23 +36,27 @@ def test_rewards_and_observations_equal_those_of_dm_control_from_the_same_state(
 @pytest.mark.parametrize(
     ("env_id", "num_envs"),
     [
-        ("acrobot_swingup", 100),
-        ("hopper_stand", 300),
-        ("pendulum_swingup", 100),
-        ("reacher_easy", 100),
-        ("reacher_hard", 1000),
+        ("acrobot_swingup", 80),  # these earn where they begin
+        ("hopper_stand", 120),
+        ("pendulum_swingup", 80),
+        ("reacher_easy", 16),
+        ("reacher_hard", 16),
     ],
 )
 def test_rare_rewards_are_earned_where_dm_control_gives_them(env_id, num_envs):
     ours, theirs = make_envpool_dmc_env(env_id, num_envs=num_envs, seed=5), load_suite(env_id)
     ours.reset()
-    obs, rewards, *_ = ours.step(np.zeros((num_envs, *ours.single_action_space.shape), np.float32))
-    earned = np.flatnonzero(rewards > 0)[:3]
-    assert len(earned) == 3
-    for i in [*earned, *np.flatnonzero(rewards == 0)[:2]]:
+    generator, seen = np.random.default_rng(0), []
+    while len(seen) < 3:
+        actions = generator.uniform(-1, 1, ours.action_space.shape).astype(np.float32)
+        obs, rewards, *_ = ours.step(actions)
+        seen += [(obs[i], actions[i], rewards[i].item()) for i in np.flatnonzero(rewards > 0)]
+    seen = seen[:3] + [(obs[i], actions[i], 0.0) for i in np.flatnonzero(rewards == 0)[:2]]
+    for observation, action, reward in seen:
         theirs.reset()
-        assert set_state_from_observation(theirs, obs[i].double().numpy()) < 1e-6
-        assert rewards[i].item() == pytest.approx(theirs.task.get_reward(theirs.physics), abs=1e-5)
+        assert set_state_from_observation(theirs, observation.double().numpy()) < 1e-6
+        theirs.physics.set_control(action)
+        assert reward == pytest.approx(theirs.task.get_reward(theirs.physics), abs=1e-5)
 
 
 @pytest.mark.parametrize("env_id", ["finger_spin", "finger_turn_easy", "finger_turn_hard"])
@@ -77,7 +81,7 @@ def test_finger_is_dm_controls_own(env_id):
 
 
 def test_the_ball_is_caught_where_dm_control_says_so():
-    num_envs = 300
+    num_envs = 100
     ours, theirs = make_envpool_dmc_env("cup_catch", num_envs=num_envs, seed=3), load_suite("cup_catch")
     ours.reset()
     obs, rewards, *_ = ours.step(np.zeros((num_envs, 2), np.float32))
