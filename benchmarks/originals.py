@@ -3,7 +3,7 @@
 Models were trained and scored in envpool. Here each plays new episodes in the package that others use, by the
 protocol of its cell, and the mean is set beside the published one. z is their difference in standard errors:
 of many runs, one in twenty should lie beyond 2, and none beyond 4. Procgen's package has no wheels for this
-Python; ``tests/env/test_procgen_trace.py`` compares with runs recorded in it.
+Python: see ``originals_procgen.py``.
 
     python benchmarks/originals.py minigrid/ppo/DoorKey-5x5-v0/seed-0 --num-episodes 100
 """

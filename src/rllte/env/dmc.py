@@ -5,7 +5,7 @@ rewards and time limits are dm_control's on MuJoCo 3.6.0; a test plays both side
 
 The tasks of ``finger`` are not envpool's but dm_control's own. MuJoCo 3.5 and 3.6 give the spinner, whose
 centre of mass lies on its axis, an inverse weight of 26.2 for pushes in place of 0, so that a finger meets
-1/64 of the resistance that it meets in all other versions.
+1/64 of the resistance that it meets in the versions before and after.
 """
 
 from collections.abc import Callable, Sequence
@@ -118,14 +118,7 @@ def make_envpool_dmc_env(
     }
     if env_id.startswith(_FROM_PACKAGE):
         make_env = registry.load("rllte.env.dmc_control:ControlEnv", f"{env_id} needs")
-        return PackageVectorEnv(
-            env_id,
-            make_env=partial(make_env, env_id),
-            stack=np.stack,
-            observation_space=lambda space: space,
-            read_obs=lambda obs: obs,
-            **options,
-        )
+        return PackageVectorEnv(env_id, make_env=partial(make_env, env_id), **options)
     keys = _OBSERVATION_KEYS.get(env_id) or _OBSERVATION_KEYS.get(env_id.split("_")[0])
 
     def read_obs(raw: dict[str, Array]) -> Array:

@@ -1,10 +1,11 @@
 """The DeepMind Control Suite on envpool, observed by a camera, as DrQ-v2 (Yarats et al., 2022) has it.
 
-Physics, rewards and seeds are those of ``rllte.env.dmc``. Frames are drawn by envpool's own MuJoCo (3.6) with
-EGL, which takes the GPU's driver where there is one and Mesa on the CPU otherwise; ``MUJOCO_EGL_DEVICE_ID``
-chooses among several, and ``MUJOCO_GL`` is not read. The frames equal dm_control's, as a test checks for nine
-domains, but for one marker: envpool shows the tip of ``finger_spin``'s spinner, which dm_control hides. From
-MuJoCo 3.12 on, dm_control lays the squares of the floor differently; envpool's lie as they did for DrQ-v2.
+Physics, rewards and seeds are envpool's, also where ``rllte.env.dmc`` has others. Frames are drawn by
+envpool's own MuJoCo (3.6) with EGL, which takes the GPU's driver where there is one and Mesa on the CPU
+otherwise; ``MUJOCO_EGL_DEVICE_ID`` chooses among several, and ``MUJOCO_GL`` is not read. The frames equal
+dm_control's, as a test checks for nine domains, but for one marker: envpool shows the tip of
+``finger_spin``'s spinner, which dm_control hides. From MuJoCo 3.12 on, dm_control lays the squares of the
+floor differently; envpool's lie as they did for DrQ-v2.
 
 dm_control must not draw with EGL in the same process: afterwards, its frames (not these) are wrong.
 """

@@ -10,17 +10,16 @@ where nobody gets through.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import envpool
 import gymnasium as gym
-import numpy as np
 import torch
 
 from rllte.env.package import AnyEnv, PackageVectorEnv
-from rllte.env.vector import EnvpoolVectorEnv, Infos, check_task, discrete_space, integers
+from rllte.env.vector import EnvpoolVectorEnv, check_task, discrete_space, integers
 from rllte.registry import load
 
 PREFIX = "MiniGrid-"
@@ -52,19 +51,18 @@ def make_envpool_minigrid_env(
     task_id = PREFIX + env_id.removeprefix(PREFIX)
     known = {name: name.removeprefix(PREFIX) for name in envpool.list_all_envs() if name.startswith(PREFIX)}
     check_task("minigrid", env_id, task_id, known)
-    make: Callable[..., EnvpoolVectorEnv] = EnvpoolVectorEnv
+    options: dict[str, Any] = {
+        "num_envs": num_envs,
+        "seed": seed,
+        "device": device,
+        "action_space": discrete_space,
+        "write_action": integers,
+        "num_threads": num_threads,
+    }
     if task_id.startswith(_FROM_PACKAGE):
-        make = partial(PackageVectorEnv, make_env=partial(_make_package_env, task_id), stack=_images)
-    return make(
-        task_id,
-        num_envs=num_envs,
-        seed=seed,
-        device=device,
-        observation_space=_view_space,
-        action_space=discrete_space,
-        read_obs=lambda raw: raw["image"],
-        write_action=integers,
-        num_threads=num_threads,
+        return PackageVectorEnv(task_id, make_env=partial(_make_package_env, task_id), **options)
+    return EnvpoolVectorEnv(
+        task_id, observation_space=_view_space, read_obs=lambda raw: raw["image"], **options
     )
 
 
@@ -76,9 +74,5 @@ def _view_space(space: gym.Space[Any]) -> gym.Space[Any]:
 def _make_package_env(task_id: str) -> AnyEnv:
     with warnings.catch_warnings():  # pygame's, of a module of setuptools
         warnings.simplefilter("ignore")
-        load("minigrid", f"{task_id} needs")  # registers the environments
-        return gym.make(task_id, disable_env_checker=True).unwrapped
-
-
-def _images(obs: Sequence[Any]) -> Infos:
-    return {"image": np.stack([one["image"] for one in obs])}
+        only_image = load("minigrid.wrappers:ImgObsWrapper", f"{task_id} needs")
+        return only_image(gym.make(task_id, disable_env_checker=True).unwrapped)
