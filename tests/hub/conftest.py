@@ -1,6 +1,7 @@
-"""A real S3 server for the tests of the store, with the tiny hub in its bucket."""
+"""A real S3 server for the tests of the store, with the tiny hub in its bucket; a small disk."""
 
 import json
+import subprocess
 
 import numpy as np
 import pytest
@@ -60,3 +61,17 @@ def put_large(server, root, size):
 
 def key(digest):
     return f"{BUCKET}/hub/files/md5/{digest[:2]}/{digest[2:]}"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 100 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(folder)], capture_output=True
+    )
+    if done.returncode:
+        pytest.skip("this user cannot mount a small disk")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

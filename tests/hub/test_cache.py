@@ -180,20 +180,6 @@ def test_a_cache_that_is_a_link_itself_is_the_users_choice(hub, tmp_path, monkey
     assert MiniGrid().load_scores(**NAMES).shape == (2, 4)
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of 100 kB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(folder)], capture_output=True
-    )
-    if done.returncode:
-        pytest.skip("this user cannot mount a small disk")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
 def test_a_full_disk_is_a_clear_error_and_what_was_cached_stays(hub, small_disk, monkeypatch):
     monkeypatch.setenv("RLLTE_HUB_CACHE", str(small_disk))
     expected = MiniGrid().load_scores(**NAMES)

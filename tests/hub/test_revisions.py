@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -160,6 +161,19 @@ def test_what_was_loaded_once_is_loaded_again_when_the_repository_is_away(
         MiniGrid(url, rev="v0").load_scores(**NAMES)
     with pytest.raises(MissingArtifactError, match=f"rllte-hub pull {CELL}"):
         MiniGrid(url, rev="v1").load_curves(**NAMES)
+
+
+def test_a_read_only_cache_loads_the_revisions_that_it_has(two_revisions, small_disk, monkeypatch):
+    monkeypatch.setenv("RLLTE_HUB_CACHE", str(small_disk))
+    repo, url = str(two_revisions), two_revisions.as_uri()
+    subprocess.run(["mount", "-o", "remount,size=1m", str(small_disk)], check=True)
+    expected = MiniGrid(repo, rev="v1").load_scores(**NAMES)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    commit = run_git(two_revisions, "rev-parse", "v1^{commit}").stdout.strip()
+    assert (MiniGrid(repo, rev=commit[:8]).load_scores(**NAMES) == expected).all()
+    for elsewhere in (repo, url):
+        with pytest.raises(HubError, match=r"cannot be written \(Read-only file system\)"):
+            MiniGrid(elsewhere, rev="main").load_scores(**NAMES)
 
 
 def test_a_pinned_load_asks_git_for_nothing(repo, monkeypatch):

@@ -12,10 +12,10 @@ import re
 import subprocess
 import warnings
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rllte.environment import cache_dir, offline
+from rllte.environment import cache_dir, offline, writing_cache
 from rllte.errors import HubError, UnknownNameError
 from rllte.files import locked, write_bytes
 
@@ -173,7 +173,8 @@ def _fetch_missing(repo: str, folder: str, commit: str, oids: set[str]) -> None:
 def _mirror(url: str) -> Path:
     folder = cache_dir() / "git" / f"{_key(url)}.git"
     if not (folder / "HEAD").exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        with writing_cache(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
         _git("init", "--quiet", "--bare", str(folder))
     return folder
 
@@ -187,7 +188,7 @@ def _fetch(url: str, *what: str, settings: tuple[str, ...] = ()) -> None:
     given = [word for setting in (*origin, *settings) for word in ("-c", setting)]  # no password is kept
     fetch = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--filter=blob:none", *options)
     mirror = _mirror(url)
-    with locked(mirror.with_suffix(".lock")):
+    with writing_cache(mirror), locked(mirror.with_suffix(".lock")):
         _git(*given, *fetch, "origin", "--stdin", folder=str(mirror), stdin="\n".join(refs).encode())
 
 
@@ -242,10 +243,13 @@ def forget(file: Path, revs: Collection[str]) -> None:
 
 
 def remember(repo: str, rev: str, commit: str, kind: str) -> None:
-    """Write down that a revision is in use, so that pruning keeps what it needs."""
+    """Write down that a revision is in use, so that pruning keeps what it needs.
+
+    A cache that cannot be written cannot be pruned, either: there it is left.
+    """
     row = {"commit": commit, "kind": kind}
     if read_refs(repo).get(rev) != row:
-        with _refs_to_change(_refs_file(repo), without_password(repo)) as refs:
+        with suppress(OSError), _refs_to_change(_refs_file(repo), without_password(repo)) as refs:
             refs[rev] = row
 
 

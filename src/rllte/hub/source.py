@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import rllte
-from rllte.environment import cache_dir
+from rllte.environment import cache_dir, writing_cache
 from rllte.errors import HubError
 from rllte.hub import git
 from rllte.hub.catalogue import FILE, Catalogue, read_catalogue
@@ -102,10 +102,8 @@ def _revision_folder(repo: str, commit: str) -> Path:
         files = git.read_files(repo, commit, _SMALL_FILES)
         if FILE not in files:
             raise HubError(f"{git.without_password(repo)} at {commit[:12]} has no {FILE}, so it is no hub.")
-        try:
+        with writing_cache(folder):
             _write_folder(folder, {path: data for path, data in files.items() if _KEPT.fullmatch(path)})
-        except OSError as error:
-            raise unwritable(folder, error) from None
     return folder
 
 
@@ -123,12 +121,3 @@ def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
             raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def unwritable(path: Path, error: OSError) -> HubError:
-    """Return the error for a cache that takes no more files."""
-    reason = error.strerror or str(error)
-    return HubError(
-        f"{path} cannot be written ({reason}). What the cache held is unchanged. Make room there. Or: "
-        f"Set RLLTE_HUB_CACHE to a folder that can."
-    )

@@ -11,12 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from rllte.environment import bars_disabled, cache_dir, offline
+from rllte.environment import bars_disabled, cache_dir, offline, writing_cache
 from rllte.errors import HubError, MissingArtifactError
 from rllte.files import locked, md5, sha256, write_bytes
 from rllte.hub import bundle
 from rllte.hub.catalogue import Artifact
-from rllte.hub.source import Source, unwritable
+from rllte.hub.source import Source
 
 if TYPE_CHECKING:
     from rllte.hub.remote import Remote
@@ -106,10 +106,8 @@ def cache_path(artifact: Artifact) -> Path:
 def add(artifact: Artifact, data: bytes) -> None:
     """Write verified bytes into the cache."""
     path = cache_path(artifact)
-    try:
+    with writing_cache(path):
         write_bytes(path, data)
-    except OSError as error:
-        raise unwritable(path, error) from None
 
 
 def unpack(source: Source, zipped: Artifact, tables: list[Artifact]) -> set[Artifact]:
@@ -176,29 +174,26 @@ def _download(
             f"{artifact.path} is not in the cache {cache_dir()}, and RLLTE_HUB_OFFLINE forbids to ask "
             f"{remote}. Unset it, and: rllte-hub pull {artifact.cell_name}",
         )
-    try:
-        with locked(part) as file:
-            if (data := read_local(source, artifact)) is not None:
-                part.unlink()
-                return data
-            try:
-                data = _complete(remote, artifact, file, advance)
-                if keep:
-                    path = cache_path(artifact)
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    part.replace(path)
-                else:
-                    part.unlink()
-            except HubError:
-                if not part.stat().st_size:
-                    part.unlink()
-                raise
-            except OSError:  # a full disk is not left full of a part
-                part.unlink(missing_ok=True)
-                raise
+    with writing_cache(part), locked(part) as file:
+        if (data := read_local(source, artifact)) is not None:
+            part.unlink()
             return data
-    except OSError as error:
-        raise unwritable(part, error) from None
+        try:
+            data = _complete(remote, artifact, file, advance)
+            if keep:
+                path = cache_path(artifact)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                part.replace(path)
+            else:
+                part.unlink()
+        except HubError:
+            if not part.stat().st_size:
+                part.unlink()
+            raise
+        except OSError:  # a full disk is not left full of a part
+            part.unlink(missing_ok=True)
+            raise
+        return data
 
 
 def _complete(
