@@ -234,3 +234,15 @@ def test_a_cell_at_the_paper_scale_with_other_hyperparameters_is_refused(tmp_pat
     edit_yaml(root / "pipelines/dmc/sac/params.yaml", lambda params: params["paper"].update(batch_size=3))
     with pytest.raises(HubError, match=r"envs.walker_run.hyperparameters is .* at this scale write"):
         read_spec(root, cell)
+
+
+def test_a_cell_with_hyperparameters_of_its_own_is_listed_with_them(tmp_path):
+    root, cell = make_repository(tmp_path / "hub"), Cell("procgen", "daac", "dodgeball")
+    write_release(root, (cell, 9, 1))
+    add_lines(root, release_lines(root, anything))
+    assert read_spec(root, cell).hyperparameters.value_freq == 32
+    edit_yaml(
+        root / "pipelines/procgen/daac/params.yaml", lambda p: p["by_env"]["dodgeball"].update(gamma=0.5)
+    )
+    with pytest.raises(HubError, match=r"envs.dodgeball.hyperparameters is .* at this scale write"):
+        read_spec(root, cell)

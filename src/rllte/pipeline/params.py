@@ -104,7 +104,8 @@ class PublishedEnv:
     Attributes:
         num_train_steps: The budget of the cell in env steps.
         scale: At which the cell was trained.
-        hyperparameters: At the paper scale, what stands under ``paper``: here the cell's stages depend on it.
+        hyperparameters: What ``paper``, at that scale, and ``by_env`` have for it: here the cell's stages
+            depend on it.
         device: Where the networks are trained; on another kind of device, results have other last bits.
     """
 
@@ -206,17 +207,22 @@ def read_release(root: Path) -> list[ReleaseCell]:
     return rows
 
 
+def own_hyperparameters(own: AgentParams, cell: Cell, scale: str) -> dict[str, Any]:
+    """Return the hyper-parameters of a cell that differ from those of the published scale."""
+    return {**(own.paper if scale == "paper" else {}), **own.by_env.get(cell.env_id, {})}
+
+
 def published_env(own: AgentParams, cell: Cell) -> PublishedEnv | None:
     """Return the line of a cell in ``envs``, if it has one.
 
     Raises:
-        HubError: The line is of the paper scale, but its hyper-parameters are not.
+        HubError: Its hyper-parameters are not those of ``paper`` and ``by_env``.
     """
     if cell.env_id not in own.envs:
         return None
     where = f"pipelines/{cell.benchmark}/{cell.agent}/params.yaml: envs.{cell.env_id}"
     line: PublishedEnv = checked(PublishedEnv, own.envs[cell.env_id], where)
-    expected = own.paper if line.scale == "paper" else {}
+    expected = own_hyperparameters(own, cell, line.scale)
     if line.hyperparameters != expected:
         raise HubError(f"{where}.hyperparameters is {line.hyperparameters}; at this scale write {expected}.")
     return line

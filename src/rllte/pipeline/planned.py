@@ -18,6 +18,7 @@ from rllte.names import BENCHMARKS, Cell, Run
 from rllte.pipeline.collect import collected
 from rllte.pipeline.params import (
     RELEASE,
+    own_hyperparameters,
     published_env,
     read_agent,
     read_release,
@@ -104,7 +105,7 @@ def release_lines(root: Path, wanted: Wanted) -> Lines:
             raise UnknownNameError("env_id", cell.env_id, known, where=f"{RELEASE}: cells.{i}")
         published = published_env(read_agent(root, cell.benchmark, cell.agent), cell)
         if published is None:
-            envs[cell] = {"num_train_steps": row.num_train_steps} | _device(root, cell)
+            envs[cell] = {"num_train_steps": row.num_train_steps} | _settings(root, cell, "published")
         elif published.num_train_steps != row.num_train_steps:
             raise HubError(
                 f"{RELEASE}: cells.{i} gives {cell} {row.num_train_steps:,} env steps; its published runs "
@@ -200,10 +201,13 @@ def _edit(root: Path, lines: Lines, change: Callable[[str, str, list[str], Path]
 
 
 def _paper_settings(root: Path, cell: Cell) -> dict[str, Any]:
-    paper = read_agent(root, cell.benchmark, cell.agent).paper
     settings = {"num_train_steps": read_support(root, cell.benchmark).budget(cell), "scale": "paper"}
-    settings |= {"hyperparameters": paper} if paper else {}
-    return settings | _device(root, cell)
+    return settings | _settings(root, cell, "paper")
+
+
+def _settings(root: Path, cell: Cell, scale: str) -> dict[str, Any]:
+    values = own_hyperparameters(read_agent(root, cell.benchmark, cell.agent), cell, scale)
+    return ({"hyperparameters": values} if values else {}) | _device(root, cell)
 
 
 def _device(root: Path, cell: Cell) -> dict[str, Any]:

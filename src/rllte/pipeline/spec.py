@@ -13,7 +13,14 @@ from rllte.errors import HubError, UnknownNameError
 from rllte.files import sha256
 from rllte.names import Cell, Run
 from rllte.pipeline.checked import checked, has_default
-from rllte.pipeline.params import env_options, published_env, read_agent, read_benchmark, read_support
+from rllte.pipeline.params import (
+    env_options,
+    own_hyperparameters,
+    published_env,
+    read_agent,
+    read_benchmark,
+    read_support,
+)
 
 FORMAT_VERSION = 1
 """Version of the files' formats, as docs/formats.md describes them."""
@@ -127,8 +134,7 @@ def read_spec(root: Path, cell: Cell, scale: str | None = None) -> Spec:
     num_train_steps = support.budget(cell)
     if line and scale == line.scale:
         num_train_steps = line.num_train_steps
-    by_env, paper = own.by_env.get(cell.env_id, {}), own.paper if scale == "paper" else {}
-    values = {**own.hyperparameters, **paper, **by_env}
+    values = {**own.hyperparameters, **own_hyperparameters(own, cell, scale)}
     agent = registry.load(AGENTS[cell.agent], "Training needs")
     return Spec(
         cell=cell,
