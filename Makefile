@@ -20,7 +20,7 @@ s3-demo: install  ## start a real S3 server, push the catalogue, read it back as
 	$(BIN)/python benchmarks/s3_demo.py
 
 test: install  ## the whole test suite
-	$(BIN)/pytest -n 2 --dist loadscope
+	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 check: install  ## format, lint, types and tests
 	$(BIN)/ruff format --check .

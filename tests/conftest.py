@@ -24,6 +24,7 @@ def own_world(tmp_path, monkeypatch):
         if name.startswith("RLLTE_HUB_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("RLLTE_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(tmp_path / "dvc-global"))
 
 
 def run_program(*arguments, cwd, **kwargs):

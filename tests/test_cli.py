@@ -63,6 +63,8 @@ def test_scores_and_curves_are_printed_in_three_formats(hub, tmp_path):
 def test_plot_writes_an_image(hub, tmp_path):
     run("plot", CELL, "-o", tmp_path / "new" / "curves.png")
     assert (tmp_path / "new" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert run("plot", CELL, "-o", tmp_path / "curves").stdout == f"{tmp_path}/curves.png\n"
+    assert (tmp_path / "curves.png").exists()
 
 
 @pytest.mark.parametrize("num_episodes", [3, 4])  # of two environments: by one of them, and by both

@@ -1,6 +1,9 @@
+import pickle
+
+import numpy as np
 import pytest
 
-from rllte.errors import HubError, MissingExtraError, UnknownNameError
+from rllte.errors import HubError, MissingArtifactError, MissingExtraError, UnknownNameError
 from rllte.files import md5, sha256, write_bytes
 from rllte.names import Cell, Run, benchmark_name
 from rllte.registry import load
@@ -45,9 +48,15 @@ def test_a_name_that_is_no_plain_word_makes_no_path(env_id):
         Cell("minigrid", "ppo", env_id)
 
 
-def test_a_negative_seed_is_refused():
-    with pytest.raises(HubError, match="seed is -1"):
-        Run(Cell("dmc", "sac", "cheetah_run"), -1)
+def test_a_seed_of_numpy_is_a_plain_number():
+    assert Run.parse("dmc/sac/cheetah_run/seed-3") == Run(Cell("dmc", "sac", "cheetah_run"), np.int64(3))
+    assert type(Run(Cell("dmc", "sac", "cheetah_run"), np.int64(3)).seed) is int
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31, 0.5, "0", None])
+def test_a_seed_that_tables_cannot_hold_is_refused(seed):
+    with pytest.raises(HubError, match=f"seed is {seed!r}; a seed is a whole number from 0 to 2,147,483,647"):
+        Run(Cell("dmc", "sac", "cheetah_run"), seed)
 
 
 def test_an_unknown_benchmark_has_the_nearest_match():
@@ -77,6 +86,20 @@ def test_a_missing_extra_says_what_to_install(monkeypatch):
     with pytest.raises(MissingExtraError, match=r'Plots need matplotlib. .*"rllte-hub\[plot\]"') as caught:
         load("matplotlib:__version__", "Plots need")
     assert (caught.value.package, caught.value.extra) == ("matplotlib", "plot")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        HubError("text"),
+        UnknownNameError("agent", "pp", ["ppo"], where="here"),
+        MissingArtifactError("data/x", "text"),
+        MissingExtraError("Plots need", "matplotlib", "plot"),
+    ],
+)
+def test_an_error_comes_whole_out_of_a_worker_process(error):
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
 
 
 def test_a_missing_module_of_another_package_stays_an_import_error():

@@ -162,8 +162,7 @@ def plot(cells: tuple[str, ...], output: Path) -> None:
         _, owner = _source_and_cell(cell)
         hub = BENCHMARK_CLASSES[owner.benchmark](**_options())
         curves[str(owner)] = hub.load_curves(owner.env_id, owner.agent)
-    plot_curves(curves, output)
-    click.echo(output)
+    click.echo(plot_curves(curves, output))
 
 
 @main.command()

@@ -8,10 +8,15 @@ HubError
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class HubError(Exception):
     """Base of the errors of this package; its text is one readable line."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it pass from worker processes: what ``__init__`` takes differs from class to class."""
+        return Exception.__new__, (type(self), *self.args), self.__dict__
 
 
 class UnknownNameError(HubError):

@@ -1,5 +1,6 @@
 """Names of benchmarks, agents, cells and runs, and the paths of their artifacts."""
 
+import operator
 import re
 from dataclasses import dataclass
 
@@ -9,6 +10,9 @@ BENCHMARKS = ("atari", "dmc", "procgen", "minigrid")
 
 KINDS = ("curves", "scores", "policy", "model")
 """The kinds of artifact: curves and scores of a run or a cell, policy and model of a run."""
+
+MAX_SEED = 2**31 - 1
+"""Tables have int32 seeds."""
 
 _BENCHMARK_ALIASES = {"dmcontrol": "dmc"}
 _WORD = re.compile(r"[A-Za-z0-9_-]+")
@@ -103,8 +107,10 @@ class Run:
     seed: int
 
     def __post_init__(self) -> None:
-        if not hasattr(self.seed, "__index__") or self.seed < 0:
-            raise HubError(f"seed is {self.seed!r}; a seed is a whole number of 0 or more.")
+        seed = operator.index(self.seed) if hasattr(self.seed, "__index__") else -1
+        if not 0 <= seed <= MAX_SEED:
+            raise HubError(f"seed is {self.seed!r}; a seed is a whole number from 0 to {MAX_SEED:,}.")
+        object.__setattr__(self, "seed", seed)  # of NumPy's integers, too
 
     def __str__(self) -> str:
         return f"{self.cell}/seed-{self.seed}"

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from rllte.agent.base import Agent
+from rllte.errors import HubError
 from rllte.seeding import env_seeds
 from tests.agent.scripted import SETTINGS, make
 
@@ -109,6 +110,13 @@ def test_a_resumed_agent_goes_on_with_its_rows_and_episodes(monkeypatch):
     assert (other.num_updates, other._rows, other._ended) == (2, agent._rows, [[6.0, 3.0]])
     assert torch.equal(other.generator.get_state(), agent.generator.get_state())
     assert torch.equal(other.policy.weight, agent.policy.weight)
+
+
+def test_a_state_of_another_environment_is_refused(monkeypatch):
+    agent, other = (make(Walker, monkeypatch, num_envs=2)[0] for _ in range(2))
+    agent.env_name, other.env_name = "minigrid/Empty-5x5-v0 {}", "minigrid/Empty-8x8-v0 {}"
+    with pytest.raises(HubError, match=r"is of Walker in .*Empty-5x5.*, not of Walker in .*Empty-8x8"):
+        other.load_state_dict(agent.state_dict())
 
 
 @pytest.mark.parametrize("seed", [0, 1])

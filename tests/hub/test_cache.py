@@ -10,11 +10,11 @@ import pytest
 
 from rllte.environment import cache_dir
 from rllte.errors import HubError
-from rllte.files import locked
+from rllte.files import locked, md5, sha256
 from rllte.hub import MiniGrid
 from rllte.hub.source import make_source
 from rllte.hub.store import cache_path
-from tests.conftest import CELL, RUNS, run_program
+from tests.conftest import CELL, RUNS, git, run_program
 from tests.test_cli import run
 
 NAMES = {"agent": "ppo", "env_id": "Empty-5x5-v0"}
@@ -22,6 +22,20 @@ NAMES = {"agent": "ppo", "env_id": "Empty-5x5-v0"}
 
 def artifact_of(path):
     return next(row for row in make_source().catalogue.all_artifacts() if row.path == path)
+
+
+def commit_a_change(root):
+    """Pull into the checkout, change a file there and in the catalogue, and commit."""
+    run_program("dvc", "pull", "-q", cwd=root)
+    path = root / CELL.path("curves")
+    path.unlink()  # a link into DVC's cache, maybe
+    path.write_bytes(b"other")
+    old, new = artifact_of(CELL.path("curves")), b"other"
+    text = (root / "catalogue.json").read_text()
+    for before, after in ((old.md5, md5(new)), (old.sha256, sha256(new))):
+        text = text.replace(before, after)
+    (root / "catalogue.json").write_text(text)
+    git(root, "commit", "-qam", "change")
 
 
 def pull_all():
@@ -61,6 +75,9 @@ def test_verify_says_which_copy_differs_and_how(hub):
     assert (problem["path"], problem["artifact"]) == (str(path), CELL.path("curves"))
     assert problem["problem"].startswith("has md5")
     run("verify", str(CELL), code=1)
+    path.unlink()
+    commit_a_change(hub)
+    assert "0 not as published" in run("--rev", "HEAD~1", "verify").output
     assert "no CELL beside it" in run("verify", str(CELL), "--replay", str(RUNS[0]), code=2).stderr
 
 

@@ -56,6 +56,7 @@ def test_an_api_trains_with_the_settings_of_the_pipeline_and_with_changed_ones(h
     assert (agent.seed, agent.num_train_steps, agent.config.num_steps) == (1, 1024, 32)
     changed = MiniGrid().load_apis(agent="PPO", env_id="Empty-5x5-v0", learning_rate=1e-3, num_eval_envs=1)
     assert (changed.config.learning_rate, changed.settings.num_eval_envs) == (1e-3, 1)
+    assert "minigrid/Empty-5x5-v0" in changed.env_name
     agent.train(num_train_steps=5.12e2)
     assert agent.env_step == 512
 

@@ -113,6 +113,30 @@ def test_a_tag_a_branch_and_a_short_hash_name_the_same_commit(two_revisions):
         assert {git.resolve(repo, name) for name in ("v1", commit, commit[:10])} == {commit}
 
 
+@pytest.mark.parametrize("gives_commits", [True, False])
+def test_an_older_commit_is_found_after_a_newer_one(two_revisions, monkeypatch, gives_commits):
+    """The newer one comes without history; git's first protocol gives tips of branches alone."""
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "protocol.version")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "2" if gives_commits else "0")
+    commit = run_git(two_revisions, "rev-parse", "v1^{commit}").stdout.strip()
+    run_git(two_revisions, "tag", "-d", "v1")
+    run_git(two_revisions, "branch", "-D", "master")
+    url = two_revisions.as_uri()
+    assert MiniGrid(url, rev="main").load_scores(**NAMES).shape == (1, 4)
+    assert MiniGrid(url, rev=commit[:10]).load_scores(**NAMES).shape == (2, 4)
+    shutil.rmtree(cache_dir())
+    assert MiniGrid(url, rev="main").load_scores(**NAMES).shape == (1, 4)
+    assert MiniGrid(url, rev=commit).load_scores(**NAMES).shape == (2, 4)
+
+
+def test_a_url_that_is_asked_first_by_many_at_once_is_read_by_all(two_revisions):
+    url, commit = two_revisions.as_uri(), git.resolve(str(two_revisions), "v1")
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda _: git.read_files(url, commit, ["catalogue.json"]), range(16)))
+    assert [list(files) for files in found] == [["catalogue.json"]] * 16
+
+
 def test_an_unknown_revision_is_an_error_with_those_that_exist(repo):
     with pytest.raises(UnknownNameError, match=r"Unknown revision 'v2' .*(Did you mean 'v1'|Known: .*v1)"):
         MiniGrid(repo, rev="v2").load_scores(**NAMES)

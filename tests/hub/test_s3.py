@@ -1,5 +1,7 @@
 """Loading from a real S3 server: who may read, what is damaged, what breaks off."""
 
+import dataclasses
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -16,7 +18,7 @@ from rllte.environment import cache_dir
 from rllte.errors import HubError, MissingArtifactError, UnknownNameError
 from rllte.hub import MiniGrid
 from rllte.hub.public import PublicObjects
-from rllte.hub.remote import Remote
+from rllte.hub.remote import Remote, open_remote
 from rllte.hub.source import make_source
 from rllte.hub.store import fetch, fetch_all
 from tests.conftest import CELL, path_of_python, run_program
@@ -216,6 +218,37 @@ def test_a_server_that_stops_in_mid_pull_is_named_and_the_next_call_completes(re
     finally:
         server.start()
     assert fetch(make_source(), artifact) == data
+
+
+def test_after_an_error_downloads_stop_at_their_next_chunk(reader, server, monkeypatch):
+    artifact, _ = put_large(server, reader, LARGE)
+    gone = dataclasses.replace(artifact_of(CELL.path("scores")), md5="0" * 32, sha256="0" * 64)
+    sizes, read = [], Remote.read
+
+    def slowly(self, md5, start, end):
+        if md5 == artifact.md5:
+            sizes.append(end - start)
+            time.sleep(0.2)
+        else:
+            wait_for(lambda: len(sizes) > 1)
+        return read(self, md5, start, end)
+
+    monkeypatch.setattr(Remote, "read", slowly)
+    with pytest.raises(MissingArtifactError, match="does not have it"):
+        fetch_all(make_source(), [artifact, gone])
+    assert part(artifact).stat().st_size == sum(sizes) < LARGE / 2
+
+
+def test_a_forked_process_has_connections_of_its_own(reader):
+    here, source = open_remote(make_source()), make_source()
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply(fetch, (source, artifact_of(MODEL))) == fetch(source, artifact_of(MODEL))
+        assert pool.apply(_address_of_remote, (source,)) != id(here)
+    assert open_remote(source) is here
+
+
+def _address_of_remote(source):
+    return id(open_remote(source))
 
 
 def test_eight_processes_want_the_same_cold_file_and_one_copy_remains(reader, server):

@@ -132,6 +132,26 @@ def test_reasons_name_the_setting_and_the_file(checkout):
     assert reasons[f"{FOLDER}/dvc.yaml:export@{CELL.env_id}/seed-1"] == [("absent", RUNS[1].path("model"))]
 
 
+def test_recorded_outputs_are_lost_unless_stale_stages_make_them_again(checkout):
+    root = checkout()
+    shutil.rmtree(root / ".dvc/cache")
+    stages = Plan(root).stages.values()
+    assert set(Plan(root).lost()) == {out for stage in stages for out in stage.outs}
+    set_value(FOLDER / "params.yaml", "hyperparameters", "learning_rate", 0.5)(root)
+    assert Plan(root).lost() == [CELL.path("curves"), CELL.path("scores")]
+
+
+def test_the_users_own_settings_say_where_dvcs_cache_is(checkout, tmp_path, monkeypatch):
+    root = checkout()
+    shared = tmp_path / "shared"
+    (root / ".dvc/cache").rename(shared)
+    assert len(Plan(root).absent()) == 7
+    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(tmp_path))
+    (tmp_path / "config").write_text(f"[cache]\n    dir = {shared}\n")
+    assert Plan(root).absent() == []
+    run_program("dvc", "status", cwd=root)
+
+
 @pytest.mark.parametrize(
     "path", sorted(ROOT.glob("pipelines/*/*/dvc.lock")), ids=lambda path: path.parent.name
 )

@@ -1,3 +1,4 @@
+import math
 import shutil
 
 import pytest
@@ -7,10 +8,10 @@ from rllte.pipeline.results import reference_at, results_page
 from tests.conftest import ROOT
 
 
-def point(step, mean, split="eval", step_unit="env steps", sd="2.0"):
+def point(step, mean, split="eval", step_unit="env steps", sd="2.0", n_seeds="3"):
     return {
         "env_id": "task", "split": split, "step": str(step), "step_unit": step_unit,
-        "mean": str(mean), "sd": sd,
+        "mean": str(mean), "sd": sd, "n_seeds": n_seeds,
     }  # fmt: skip
 
 
@@ -20,8 +21,8 @@ def row(num_train_steps, benchmark="dmc"):
 
 def test_a_reference_is_read_at_the_env_step_of_the_cell():
     points = [point(200, 30.0, sd="4.0"), point(100, 10.0)]
-    assert reference_at(points, row(100), "eval") == (10.0, 2.0)
-    assert reference_at(points, row(150), "eval") == (20.0, 3.0)  # half-way between two points
+    assert reference_at(points, row(100), "eval") == (10.0, 2.0, 3)
+    assert reference_at(points, row(150), "eval") == (20.0, 3.0, 3)  # half-way between two points
 
 
 @pytest.mark.parametrize("num_train_steps", [99, 201])
@@ -31,7 +32,13 @@ def test_a_reference_says_nothing_beyond_its_points(num_train_steps):
 
 def test_frames_of_repeated_actions_are_counted_as_agent_steps():
     points = [point(200, 10.0, step_unit="env frames (action repeat 2)")]
-    assert reference_at(points, row(100), "eval") == (10.0, 2.0)
+    assert reference_at(points, row(100), "eval") == (10.0, 2.0, 3)
+
+
+def test_a_single_seed_has_no_deviation():
+    points = [point(100, 10.0, sd="0.0", n_seeds="1"), point(200, 30.0, sd="", n_seeds="3")]
+    for step in (100, 200):
+        assert math.isnan(reference_at(points, row(step), "eval")[1])
 
 
 def test_a_reference_of_zero_has_no_ratio(published_hub, tmp_path):
@@ -41,13 +48,13 @@ def test_a_reference_of_zero_has_no_ratio(published_hub, tmp_path):
     values |= {"step": "1024", "step_unit": "env steps", "n_seeds": "3", "mean": "0.0", "sd": "0.0"}
     row = ",".join(values.get(name, "x") for name in columns.split(","))
     (root / "references/learning_curves.csv").write_text(f"{columns}\n{row}\n")
-    assert "| 0 ± 0 | – | – |" in results_page(root, list(read_catalogue(root).cells.values()))
+    assert "| 0 ± 0 (3) | – | – |" in results_page(root, list(read_catalogue(root).cells.values()))
 
 
 def test_procgen_is_compared_split_by_split():
     points = [point(100, 7.0, "unseen_levels"), point(100, 9.0, "train_levels")]
-    assert reference_at(points, row(100, "procgen"), "eval") == (7.0, 2.0)
-    assert reference_at(points, row(100, "procgen"), "train_levels") == (9.0, 2.0)
+    assert reference_at(points, row(100, "procgen"), "eval") == (7.0, 2.0, 3)
+    assert reference_at(points, row(100, "procgen"), "train_levels") == (9.0, 2.0, 3)
 
 
 def test_every_published_cell_stands_on_the_page(published_hub):

@@ -1,88 +1,40 @@
 """The runner as its user has it: the command, on Ray, in a small hub of its own."""
 
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 
+from rllte.errors import HubError
 from rllte.files import md5
 from rllte.hub.catalogue import read_catalogue
+from rllte.pipeline.batch import Options, run_batch
 from rllte.pipeline.lock import read_lock
 from rllte.pipeline.place import Checkout
 from rllte.pipeline.plan import Plan
 from rllte.pipeline.runner import execute
 from rllte.pipeline.work import Outcome, stale_work
-from tests.conftest import CELL, RUNS, edit_yaml, git, make_repository, path_of_python, run_program
+from tests.conftest import CELL, RUNS, edit_yaml, git, run_program
+from tests.pipeline.conftest import LOCK, hashes, is_clean, run
 
 pytestmark = pytest.mark.slow
-LOCK = "pipelines/minigrid/ppo/dvc.lock"
-OUTPUTS = [run.path(kind) for run in RUNS for kind in ("curves", "policy", "scores", "model")]
-OUTPUTS += [CELL.path("curves"), CELL.path("scores")]
 
 
-def start(root, *options):
-    program = [sys.executable, "-c", "from rllte.cli import main; main()", "run"]
-    environment = {**os.environ, "PATH": path_of_python(), "RAY_USAGE_STATS_ENABLED": "0"}
-    return subprocess.Popen(
-        [*program, *map(str, options)], cwd=root, env=environment, stderr=subprocess.PIPE, text=True
-    )
-
-
-def run(root, *options, code=0):
-    process = start(root, *options)
-    _, errors = process.communicate(timeout=240)
-    assert process.returncode == code, errors
-    return errors
-
-
-def hashes(root):
-    return {path: md5((root / path).read_bytes()) for path in OUTPUTS}
-
-
-def wait_for(condition, process=None, timeout_s=120):
-    end = time.monotonic() + timeout_s
-    while not (found := condition()):
-        assert time.monotonic() < end
-        assert process is None or process.poll() is None, process.stderr.read()
-        time.sleep(0.01)
-    return found
-
-
-def is_clean(root):
-    return "up to date" in run_program("dvc", "status", cwd=root).stdout
-
-
-@pytest.fixture
-def hub(tmp_path):
-    """A hub in which nothing is trained, and whose params.yaml names no agent with published cells."""
-    root = make_repository(tmp_path / "hub")
-    edit_yaml(root / "params.yaml", lambda params: params.update({"tables": []}))
-    git(root, "add", "-A")
-    git(root, "commit", "-qm", "start")
-    return root
-
-
-def test_a_batch_gives_the_bytes_of_the_stages_one_by_one_and_dvc_calls_it_clean(hub, published_hub):
-    errors = run(hub)
-    assert hashes(hub) == hashes(published_hub)
-    assert is_clean(hub)
-    assert "up to date" in run_program("dvc", "repro", "--dry", cwd=hub).stdout
+def test_a_batch_gives_the_bytes_of_the_stages_one_by_one_and_dvc_calls_it_clean(untrained, published_hub):
+    errors = run(untrained)
+    assert hashes(untrained) == hashes(published_hub)
+    assert is_clean(untrained)
+    assert "up to date" in run_program("dvc", "repro", "--dry", cwd=untrained).stdout
     bundle = "data/tables/minigrid/ppo.zip"
-    assert (hub / bundle).read_bytes() == (published_hub / bundle).read_bytes()
+    assert (untrained / bundle).read_bytes() == (published_hub / bundle).read_bytes()
     assert re.search(rf"^\d/3 {CELL}: done$", errors, re.MULTILINE), "plain lines in a pipe"
-    assert f"train {RUNS[1]}\n" in (hub / f"scratch/logs/{RUNS[1]}.log").read_text()
+    assert f"train {RUNS[1]}\n" in (untrained / f"scratch/logs/{RUNS[1]}.log").read_text()
     # what no run touches any more is neither run nor recorded again
-    before = (hub / LOCK).stat().st_mtime_ns
-    assert "0 tasks done, 0 failed" in run(hub)
-    assert (hub / LOCK).stat().st_mtime_ns == before
+    before = (untrained / LOCK).stat().st_mtime_ns
+    assert "0 tasks done, 0 failed" in run(untrained)
+    assert (untrained / LOCK).stat().st_mtime_ns == before
 
 
 def test_what_is_recorded_but_not_here_is_pulled_not_trained(published_hub, tmp_path):
@@ -92,98 +44,68 @@ def test_what_is_recorded_but_not_here_is_pulled_not_trained(published_hub, tmp_
     assert hashes(root) == hashes(published_hub)
 
 
-def test_a_dry_run_says_what_would_be_done_and_changes_nothing(hub):
-    result = run_program("rllte-hub", "run", "--dry-run", "--planned", "--agent", "a2c", cwd=hub)
+def test_what_cannot_be_pulled_is_not_trained(published_hub, tmp_path):
+    root = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", str(published_hub), str(root))
+    with pytest.raises(HubError, match=r"recorded files .*remote 'typo' doesn't exist"):
+        run_batch(root, Options(remote="typo"))
+    (root / "remote").rename(root / "away")
+    with pytest.raises(HubError, match=f"recorded files .*, such as {RUNS[0].path('curves')}"):
+        run_batch(root, Options())
+    assert Plan(root).absent(), "nothing was made anew"
+
+
+def test_a_dry_run_says_what_would_be_done_and_changes_nothing(untrained):
+    result = run_program("rllte-hub", "run", "--dry-run", "--planned", "--agent", "a2c", cwd=untrained)
     assert "to train minigrid/a2c: 160,000,000 env steps, no rate was measured" in result.stdout
-    result = run_program("rllte-hub", "run", "--dry-run", cwd=hub)
+    result = run_program("rllte-hub", "run", "--dry-run", cwd=untrained)
     assert f"{RUNS[0]}: train, evaluate\n" in result.stdout
-    assert git(hub, "status", "--short").stdout == ""
-    assert not (hub / "scratch").exists()
+    assert git(untrained, "status", "--short").stdout == ""
+    assert not (untrained / "scratch").exists()
 
 
-def test_a_killed_worker_is_replaced_and_goes_on_to_the_same_bytes(hub, published_hub):
-    process = start(hub, "--jobs", 1)
-    wait_for(lambda: list(hub.glob("scratch/minigrid/**/resume.pt")), process)
-    for child in psutil.Process(process.pid).children(recursive=True):
-        if child.name().startswith(f"ray::{RUNS[0]}") or str(RUNS[0]) in " ".join(child.cmdline()):
-            child.kill()
-    process.communicate(timeout=240)
-    assert process.returncode == 0
-    assert hashes(hub) == hashes(published_hub)
-    assert json.loads((hub / RUNS[0].path("train")).read_text())["resumed_at_env_step"] == 512
-
-
-def test_a_failing_run_does_not_stop_the_others(hub, published_hub):
-    blocked = hub / Path(RUNS[0].path("policy")).parent
+def test_a_failing_run_does_not_stop_the_others(untrained, published_hub):
+    blocked = untrained / Path(RUNS[0].path("policy")).parent
     blocked.parent.mkdir(parents=True)
     blocked.write_text("a file where a folder belongs")
-    errors = run(hub, code=1)
+    errors = run(untrained, code=1)
     assert re.search(rf"^{RUNS[0]}: FileExistsError: .*\(scratch/logs/{RUNS[0]}.log\)$", errors, re.MULTILINE)
-    assert "Traceback" in (hub / f"scratch/logs/{RUNS[0]}.log").read_text()
+    assert "Traceback" in (untrained / f"scratch/logs/{RUNS[0]}.log").read_text()
     assert "dvc repro" not in errors, "a cell that is not whole is left out of the catalogue"
-    assert {row["status"] for row in json.loads((hub / "catalogue.json").read_text())["cells"]} == {"planned"}
+    assert {row["status"] for row in json.loads((untrained / "catalogue.json").read_text())["cells"]} == {
+        "planned"
+    }
     recorded = {f"{kind}@{CELL.env_id}/seed-1" for kind in ("train", "evaluate", "export")}
-    assert set(read_lock(hub / LOCK)) == recorded
-    assert md5((hub / RUNS[1].path("model")).read_bytes()) == hashes(published_hub)[RUNS[1].path("model")]
+    assert set(read_lock(untrained / LOCK)) == recorded
+    assert (
+        md5((untrained / RUNS[1].path("model")).read_bytes()) == hashes(published_hub)[RUNS[1].path("model")]
+    )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_coordinator_that_is_stopped_does_not_repeat_what_was_finished(hub, published_hub, number):
-    process = start(hub, "--jobs", 1)
-    errors = ""
-    while f"1/3 {RUNS[0]}: done" not in errors:  # the coordinator has heard of the first run
-        errors += process.stderr.readline()
-        assert process.poll() is None, errors
-    process.send_signal(number)
-    errors += process.communicate(timeout=60)[1]
-    if number != signal.SIGKILL:
-        assert process.returncode == 130, errors
-        assert "the same command goes on from here" in errors
-        assert set(read_lock(hub / LOCK)) >= {f"train@{CELL.env_id}/seed-0", f"evaluate@{CELL.env_id}/seed-0"}
-    else:
-        assert not (hub / LOCK).exists()
-    cost = (hub / RUNS[0].path("train")).stat().st_mtime_ns
-    run(hub)
-    assert (hub / RUNS[0].path("train")).stat().st_mtime_ns == cost
-    assert hashes(hub) == hashes(published_hub)
-    assert is_clean(hub)
-    assert not list(hub.glob("scratch/minigrid/**/*.json")), "what is recorded is not kept twice"
-
-
-def test_a_second_coordinator_says_who_the_first_is_and_stops(hub):
-    process = start(hub, "--jobs", 1)
-    wait_for(lambda: (hub / ".dvc/tmp/rllte-hub/run.lock").exists(), process)
-    wait_for(lambda: (hub / ".dvc/tmp/rllte-hub/run.lock").read_text(), process)
-    errors = run(hub, code=1)
-    assert f"Another rllte-hub run works on {hub}: process {process.pid} on " in errors
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-
-
-def test_a_planned_cell_gets_its_lines_when_it_is_done_and_not_before(hub):
+def test_a_planned_cell_gets_its_lines_when_it_is_done_and_not_before(untrained):
     def shorten(params):
         params["support"].update(num_train_steps=512, num_seeds=1)
 
-    edit_yaml(hub / "pipelines/minigrid/params.yaml", shorten)
+    edit_yaml(untrained / "pipelines/minigrid/params.yaml", shorten)
     cells = ("minigrid/ppo/Empty-6x6-v0", "minigrid/ppo/Empty-8x8-v0")
-    blocked = hub / f"data/runs/{cells[1]}/seed-0"
+    blocked = untrained / f"data/runs/{cells[1]}/seed-0"
     blocked.parent.mkdir(parents=True)
     blocked.write_text("a file where a folder belongs")
-    before = (hub / "pipelines/minigrid/ppo/params.yaml").read_text()
-    run(hub, "--planned", *cells, code=1)
-    added = set((hub / "pipelines/minigrid/ppo/params.yaml").read_text().splitlines()) - set(
+    before = (untrained / "pipelines/minigrid/ppo/params.yaml").read_text()
+    run(untrained, "--planned", *cells, code=1)
+    added = set((untrained / "pipelines/minigrid/ppo/params.yaml").read_text().splitlines()) - set(
         before.splitlines()
     )
     assert added == {
         "  Empty-6x6-v0: {num_train_steps: 512, scale: paper}",
         "  Empty-6x6-v0/seed-0: {env_id: Empty-6x6-v0, seed: 0}",
     }
-    assert set(read_lock(hub / LOCK)) == {
+    assert set(read_lock(untrained / LOCK)) == {
         *(f"{kind}@Empty-6x6-v0/seed-0" for kind in ("train", "evaluate", "export")),
         "collect@Empty-6x6-v0",
     }
     assert not blocked.exists(), "what is not listed lies in no folder that a stage depends on"
-    (row,) = read_catalogue(hub).rows("published")
+    (row,) = read_catalogue(untrained).rows("published")
     assert (row["env_id"], row["interval"]) == ("Empty-6x6-v0", None), "one seed says nothing of others"
 
 
@@ -206,7 +128,7 @@ def test_a_published_cell_stays_as_it_is_when_a_new_seed_fails(published_hub, tm
     assert is_clean(root)
 
 
-def test_a_cell_is_finished_before_the_next_is_begun(hub):
+def test_a_cell_is_finished_before_the_next_is_begun(untrained):
     def publish(params):
         names = (CELL.env_id, "Empty-6x6-v0")
         params["envs"] = {name: {"num_train_steps": 1024} for name in names}
@@ -215,28 +137,27 @@ def test_a_cell_is_finished_before_the_next_is_begun(hub):
     def nothing(_place, task, _board):
         return Outcome(task.name, {})
 
-    edit_yaml(hub / "pipelines/minigrid/ppo/params.yaml", publish)
-    works = stale_work(hub, Plan(hub), lambda run: True)
-    outcomes = execute(works, Checkout(hub), {}, lambda rows: None, jobs=1, function=nothing)
+    edit_yaml(untrained / "pipelines/minigrid/ppo/params.yaml", publish)
+    works = stale_work(untrained, Plan(untrained), lambda run: True)
+    outcomes = execute(works, Checkout(untrained), {}, lambda rows: None, jobs=1, function=nothing)
     names = [outcome.task.removeprefix("minigrid/ppo/") for outcome in outcomes]
     cells = ["Empty-5x5-v0", "Empty-6x6-v0"]
     assert names == [name for cell in cells for name in (f"{cell}/seed-0", f"{cell}/seed-1", cell)]
 
 
-def test_a_machine_without_what_a_run_asks_for_is_an_error_not_a_long_wait(hub):
+def test_a_machine_without_what_a_run_asks_for_is_an_error_not_a_long_wait(untrained):
     edit_yaml(
-        hub / "pipelines/minigrid/params.yaml", lambda params: params.update(resources={"num_gpus": 64})
+        untrained / "pipelines/minigrid/params.yaml", lambda params: params.update(resources={"num_gpus": 64})
     )
-    assert "asks for 64 GPU, and this machine has 0" in run(hub, code=1)
+    assert "asks for 64 GPU, and this machine has 0" in run(untrained, code=1)
 
 
-def test_a_remote_that_is_a_folder_is_refused_for_a_cluster_without_a_shared_folder(hub):
-    errors = run(hub, "--address", "127.0.0.1:1", code=1)
+def test_a_remote_that_is_a_folder_is_refused_for_a_cluster_without_a_shared_folder(untrained):
+    errors = run(untrained, "--address", "127.0.0.1:1", code=1)
     assert "The DVC remote 'hub' is a folder, which nodes that share no folder cannot reach" in errors
 
 
 def test_parameters_that_change_while_a_stage_runs_are_not_recorded(published_hub, tmp_path):
-    from rllte.errors import HubError
     from rllte.pipeline.record import record
 
     root = shutil.copytree(published_hub, tmp_path / "hub")

@@ -42,6 +42,7 @@ class Agent(abc.ABC):
         seed: Decides initial weights, draws and environments.
         device: Where the networks live.
         num_train_steps: What ``train`` does when not told otherwise.
+        env_name: What ``make_envs`` makes: a resume point of one environment is no other's.
     """
 
     Config: ClassVar[type]
@@ -61,9 +62,11 @@ class Agent(abc.ABC):
         seed: int,
         device: str | torch.device = "cpu",
         num_train_steps: int = 1_000_000,
+        env_name: str = "",
     ) -> None:
         self.config, self.settings, self.make_envs = config, settings, make_envs
         check_counts(config, settings)
+        self.env_name = env_name
         self.seed, self.device, self.num_train_steps = seed, torch_device(device), num_train_steps
         self.generator = torch.Generator(self.device).manual_seed(seed)
         envs = make_envs(1, env_seeds(seed, "train", 0, 1), True)
@@ -130,8 +133,9 @@ class Agent(abc.ABC):
             The learning curves so far, with the columns of ``docs/formats.md``.
 
         Raises:
-            HubError: The number is not positive and whole, ``resume`` is of other settings or another seed,
-                ``log`` is neither ``.csv`` nor ``.parquet``, or the weights became infinite or NaN.
+            HubError: The number is not positive and whole, ``resume`` is of another environment, other
+                settings or another seed, ``log`` is neither ``.csv`` nor ``.parquet``, or the weights became
+                infinite or NaN.
         """
         total = math.ceil(
             whole_number(
@@ -248,7 +252,8 @@ class Agent(abc.ABC):
         return pa.table(columns, schema=tables.CURVES)
 
     def _identity(self) -> str:
-        return f"{type(self).__name__} with seed {self.seed}, {self.config}, {self.settings}"
+        what = f"{type(self).__name__} in {self.env_name}" if self.env_name else type(self).__name__
+        return f"{what} with seed {self.seed}, {self.config}, {self.settings}"
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that training needs to go on, as tensors and plain values."""
@@ -267,7 +272,7 @@ class Agent(abc.ABC):
         """Take back what ``state_dict`` gave.
 
         Raises:
-            HubError: It is of an agent with other settings or another seed.
+            HubError: It is of an agent with another environment, other settings or another seed.
         """
         if state["identity"] != self._identity():
             raise HubError(

@@ -33,10 +33,10 @@ class Copy:
 
 
 def check_copies(source: Source, artifacts: Iterable[Artifact]) -> Iterator[Copy]:
-    """Hash every copy of these artifacts in the checkout and in the cache."""
+    """Hash every copy of these artifacts in the cache, and in the checkout unless a revision was named."""
     for artifact in artifacts:
         places = [cache_path(artifact)]
-        if source.checkout is not None:
+        if source.checkout is not None and source.commit is None:  # of another commit, it may differ
             places.insert(0, source.checkout / artifact.path)
         for path in places:
             if path.is_file():

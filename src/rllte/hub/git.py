@@ -72,12 +72,12 @@ def resolve(repo: str, rev: str) -> str:
     return commit
 
 
-def _resolve_local(repo: str, rev: str) -> str:
+def _resolve_local(repo: str, rev: str, where: str = "") -> str:
     try:
         commit = _git("rev-parse", "--verify", "--end-of-options", f"{rev}^{{commit}}", folder=repo)
     except _GitError:
         names = _git("for-each-ref", "--format=%(refname:short)", "refs/tags", "refs/heads", folder=repo)
-        raise UnknownNameError("revision", rev, names.decode().split(), where=repo) from None
+        raise UnknownNameError("revision", rev, names.decode().split(), where=where or repo) from None
     return commit.decode().strip()
 
 
@@ -93,8 +93,8 @@ def _resolve_url(url: str, rev: str) -> tuple[str, str]:
         if name in refs:
             return refs[name], kind
     if re.fullmatch("[0-9a-f]{4,39}", rev):
-        _fetch(url, *_ALL_REFS)
-        return _resolve_local(str(_mirror(url)), rev), "commit"
+        _fetch_history(url)
+        return _resolve_local(str(_mirror(url)), rev, where=without_password(url)), "commit"
     names = [name.split("/", 2)[2] for name in refs if name.startswith(("refs/tags/", "refs/heads/"))]
     raise UnknownNameError(
         "revision", rev, (name for name in names if not name.endswith("^{}")), where=without_password(url)
@@ -145,7 +145,7 @@ def _with_commit(repo: str, commit: str) -> str:
         try:
             _fetch(repo, f"{commit}:refs/revisions/{commit}", "--depth=1")
         except _GitError:  # some servers give named commits alone
-            _fetch(repo, *_ALL_REFS)
+            _fetch_history(repo)
     if not _has(folder, commit):
         raise UnknownNameError("revision", commit, (), where=without_password(repo), hint="No branch has it.")
     return folder
@@ -172,11 +172,19 @@ def _fetch_missing(repo: str, folder: str, commit: str, oids: set[str]) -> None:
 
 def _mirror(url: str) -> Path:
     folder = cache_dir() / "git" / f"{_key(url)}.git"
-    if not (folder / "HEAD").exists():
-        with writing_cache(folder):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-        _git("init", "--quiet", "--bare", str(folder))
+    if not folder.exists():
+        with writing_cache(folder), locked(folder.with_suffix(".lock")):
+            if not folder.exists():
+                begun = folder.with_suffix(".new")
+                _git("init", "--quiet", "--bare", "--template=", str(begun))  # goes on with a begun one
+                begun.rename(folder)
     return folder
+
+
+def _fetch_history(url: str) -> None:
+    """Fetch all commits of all branches and tags, also those before a commit that came alone."""
+    is_shallow = (_mirror(url) / "shallow").exists()
+    _fetch(url, *_ALL_REFS, *(["--unshallow"] if is_shallow else []))
 
 
 def _fetch(url: str, *what: str, settings: tuple[str, ...] = ()) -> None:

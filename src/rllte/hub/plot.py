@@ -8,12 +8,15 @@ from rllte.hub.benchmark import Curves
 from rllte.hub.stats import mean_interval
 
 
-def plot_curves(curves: dict[str, Curves], path: Path) -> None:
+def plot_curves(curves: dict[str, Curves], path: Path) -> Path:
     """Draw evaluation curves, mean and 95 % bootstrap interval over seeds, into one image.
 
     Args:
         curves: The curves of each cell by its name.
-        path: An image file; its suffix says the format.
+        path: An image file; its suffix says the format, and is ``.png`` where there is none.
+
+    Returns:
+        The path of the file.
 
     Raises:
         MissingExtraError: Matplotlib is not installed.
@@ -32,8 +35,10 @@ def plot_curves(curves: dict[str, Curves], path: Path) -> None:
     axes.ticklabel_format(axis="x", style="sci", scilimits=(0, 4), useMathText=True)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
+    path = path if path.suffix else path.with_suffix(".png")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         figure.savefig(path)
     except ValueError as error:  # an unknown suffix
         raise HubError(f"{path}: {error}") from None
+    return path

@@ -5,6 +5,7 @@ gives one object.
 """
 
 import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,10 @@ def open_remote(source: Source) -> Remote:
         caches=(Path(cache) / "files/md5",) if cache else (),
         embedded=embedded,
     )
+
+
+if hasattr(os, "register_at_fork"):  # connections, and the threads that serve them, are the parent's
+    os.register_at_fork(after_in_child=open_remote.cache_clear)
 
 
 def _filesystem(filesystems: Any, config: Any, name: str) -> tuple[Any, str, bool]:

@@ -5,8 +5,9 @@ not the catalogue's, either.
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -21,7 +22,7 @@ from rllte.hub.source import Source
 if TYPE_CHECKING:
     from rllte.hub.remote import Remote
 
-_CHUNK = 16 * 2**20  # of a larger object; what is complete survives an interruption
+_CHUNK = 2 * 2**20  # of a larger object; what is complete survives Ctrl-C, which waits for those under way
 _ATTEMPTS = 3
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # to files outside of the cache
 
@@ -63,17 +64,24 @@ def fetch_all(source: Source, artifacts: Iterable[Artifact], description: str = 
         return 0
     size = sum(artifact.size for artifact in wanted)
     bar = tqdm(desc=description, total=size, unit="B", unit_scale=True, disable=bars_disabled())
+    stopped = threading.Event()
+
+    def advance(num_bytes: int) -> None:
+        if stopped.is_set():
+            raise HubError("The download was stopped; what was complete stays.")
+        bar.update(num_bytes)
+
     with bar, ThreadPoolExecutor(CONNECTIONS) as pool:
         for zipped, tables in bundle.bundles(source, wanted):
-            wanted = _without(unpack(source, zipped, tables), wanted, bar.update)
-        wanted = _without(_prepare(source, wanted), wanted, bar.update)
-        tasks = [pool.submit(_download, source, artifact, bar.update) for artifact in wanted]
+            wanted = _without(unpack(source, zipped, tables), wanted, advance)
+        wanted = _without(_prepare(source, wanted), wanted, advance)
+        tasks = [pool.submit(_download, source, artifact, advance) for artifact in wanted]
         try:
-            for task in tasks:
+            for task in wait(tasks, return_when=FIRST_EXCEPTION).done:
                 task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
+        finally:  # after an error or Ctrl-C, those that run end with the chunk that is under way
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
     return size
 
 
@@ -127,7 +135,7 @@ def _add_good(pairs: Iterable[tuple[Artifact, bytes]]) -> set[Artifact]:
     return {artifact for artifact, _ in good}
 
 
-def _without(here: set[Artifact], wanted: list[Artifact], advance: Callable[[int], object]) -> list[Artifact]:
+def _without(here: set[Artifact], wanted: list[Artifact], advance: Callable[[int], None]) -> list[Artifact]:
     """Return what is wanted still when some artifacts are here, and say how many bytes those are."""
     advance(sum(artifact.size for artifact in here))
     return [artifact for artifact in wanted if artifact not in here]
@@ -156,7 +164,7 @@ def _prepare(source: Source, artifacts: list[Artifact]) -> set[Artifact]:
 
 
 def _download(
-    source: Source, artifact: Artifact, advance: Callable[[int], object] = lambda _: None, keep: bool = True
+    source: Source, artifact: Artifact, advance: Callable[[int], None] = lambda _: None, keep: bool = True
 ) -> bytes:
     """Return an artifact from DVC's cache or the remote, and keep it in the cache.
 
@@ -196,16 +204,12 @@ def _download(
         return data
 
 
-def _complete(
-    remote: "Remote", artifact: Artifact, file: BinaryIO, advance: Callable[[int], object]
-) -> bytes:
+def _complete(remote: "Remote", artifact: Artifact, file: BinaryIO, advance: Callable[[int], None]) -> bytes:
     """Download what a part file lacks of an artifact, and return all of it, verified."""
     file.seek(0)
-    begun = bytearray(file.read())
-    was_begun = bool(begun)
-    data = _rest(remote, artifact, file, begun, advance)
+    data = _rest(remote, artifact, file, bytearray(file.read()), advance)
     problem = find_problem(artifact, data)
-    if problem and was_begun:  # what was there may have been damaged
+    if problem:  # what was begun, or what came over the network, may have been damaged
         file.truncate(0)
         data = _rest(remote, artifact, file, bytearray(), advance)
         problem = find_problem(artifact, data)
@@ -220,7 +224,7 @@ def _complete(
 
 
 def _rest(
-    remote: "Remote", artifact: Artifact, file: BinaryIO, data: bytearray, advance: Callable[[int], object]
+    remote: "Remote", artifact: Artifact, file: BinaryIO, data: bytearray, advance: Callable[[int], None]
 ) -> bytes:
     """Append what is left of an artifact to its part file, in chunks, each tried several times."""
     from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
@@ -232,10 +236,12 @@ def _rest(
         stop=stop_after_attempt(_ATTEMPTS),
         wait=wait_random_exponential(multiplier=0.5, max=4),
         retry=retry_if_exception(lambda error: not is_permanent(error)),
+        before=lambda _: advance(0),  # which says whether it is still wanted
         reraise=True,
     )
+    chunk_size = artifact.size + 1 if remote.embedded else _CHUNK  # git gives whole files
     while len(data) < artifact.size:
-        end = min(len(data) + _CHUNK, artifact.size + 1)  # one more than there should be
+        end = min(len(data) + chunk_size, artifact.size + 1)  # one more than there should be
         try:
             chunk = patience(remote.read, artifact.md5, len(data), end)
         except HubError:

@@ -79,8 +79,8 @@ def run_batch(root: Path, options: Options) -> Summary:
 
     Raises:
         UnknownNameError: What was asked for does not exist.
-        HubError: Another batch works on this checkout, the options do not fit, or the disk or the remote
-            failed the coordinator itself.
+        HubError: Another batch works on this checkout, the options do not fit, what is recorded is not here
+            and cannot be pulled, or the disk or the remote failed the coordinator itself.
     """
     listed_runs(root)  # an error where there is no checkout, before anything is written
     with _only_one(root), _Interrupts() as interrupts, _readable_errors():
@@ -217,15 +217,26 @@ def _dvc(root: Path, summary: Summary, *arguments: str) -> None:
 
 
 def _with_pulled(root: Path, plan: Plan, options: Options) -> Plan:
-    """Return the plan after what is recorded but not here was pulled, as far as that is possible."""
+    """Return the plan after what is recorded but not here was pulled: what was published is not made anew.
+
+    Raises:
+        HubError: Something did not come.
+    """
     absent = plan.absent()
     if not absent:
         return plan
+    reason = "the remote has not all of them"
     try:
         record.pull(root, absent, options.remote)
-    except ConnectionError:
-        return Plan(root)  # what did not come is made again
-    return Plan(root)
+    except ConnectionError as error:
+        reason = str(error)
+    plan = Plan(root)
+    if lost := plan.lost():
+        raise HubError(
+            f"{len(lost)} recorded files are not here and could not be pulled ({reason}), such as {lost[0]}. "
+            f"See `dvc remote list` and `dvc pull`; what is lost for good, `dvc repro` makes anew."
+        )
+    return plan
 
 
 def _place(root: Path, options: Options) -> Checkout:

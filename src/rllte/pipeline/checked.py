@@ -1,6 +1,7 @@
 """Dataclasses made from the plain values of a YAML file, after a check of keys and types."""
 
 import dataclasses
+import numbers
 from typing import Any
 
 from rllte.errors import HubError, UnknownNameError
@@ -32,7 +33,11 @@ def checked(kind: type[Any], values: object, where: str) -> Any:
         if name not in values:
             raise HubError(f"{where}{joint}{name} is missing.")
         _check_type(values[name], wanted, f"{where}{joint}{name}")
-    return kind(**{name: float(value) if fields[name] is float else value for name, value in values.items()})
+    plain: dict[Any, Any] = {
+        float: float,
+        int: int,
+    }  # a whole number may stand for a float, and NumPy's for Python's
+    return kind(**{name: plain.get(fields[name], lambda same: same)(value) for name, value in values.items()})
 
 
 def has_default(field: dataclasses.Field[Any]) -> bool:
@@ -42,7 +47,7 @@ def has_default(field: dataclasses.Field[Any]) -> bool:
 
 def _check_type(value: object, wanted: Any, where: str) -> None:
     plain = getattr(wanted, "__origin__", wanted)
-    accepted = (int, float) if plain is float else plain
+    accepted = {float: numbers.Real, int: numbers.Integral}.get(plain, plain)
     if isinstance(value, accepted) and (plain is bool or not isinstance(value, bool)):
         return
     if isinstance(value, str) and plain in (int, float):

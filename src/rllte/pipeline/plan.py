@@ -10,7 +10,6 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from configparser import ConfigParser
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,13 @@ from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
+from rllte import registry
 from rllte.files import md5, write_bytes
 from rllte.pipeline.lock import read_lock
 
 _MEMO = ".dvc/tmp/rllte-hub/md5.json"
 _MISSING = object()
+_IN_CACHE = " in DVC's cache"
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,22 @@ class Plan:
             if {reason.kind for reason in reasons} == {"absent"}
         ]
 
+    def lost(self) -> list[str]:
+        """Return the recorded outputs that are not here, but for those that stale stages lead to."""
+        absent = dict.fromkeys(self.absent())
+        remade = {out for address in self.reasons if address not in absent for out in self._outs(address)}
+        lost = []
+        for address in absent:
+            if remade & set(self.stages[address].deps):
+                remade |= set(self._outs(address))
+            else:
+                paths = {reason.text.removesuffix(_IN_CACHE) for reason in self.reasons[address]}
+                lost += [out for out in self._outs(address) if out in paths]
+        return lost
+
+    def _outs(self, address: str) -> list[str]:
+        return self.stages[address].outs
+
     def settings(self, stage: Stage) -> dict[str, dict[str, Any]]:
         """Return the parameters of a stage as they are now, by file and key."""
         return {
@@ -124,7 +141,7 @@ class Plan:
         for path in stage.outs:
             digest = locked["outs"].get(path)
             if digest and not (self._cache / digest[:2] / digest[2:]).exists():
-                yield Reason("absent", f"{path} in DVC's cache")
+                yield Reason("absent", path + _IN_CACHE)
             yield from self._changed(path, digest)
 
     def _changed(self, path: str, digest: str | None) -> Iterator[Reason]:
@@ -190,10 +207,8 @@ def _values(path: Path) -> Any:
 
 
 def _cache_folder(root: Path) -> Path:
-    config = ConfigParser()
-    config.read([root / ".dvc/config", root / ".dvc/config.local"])
-    folder = config.get("cache", "dir", fallback="cache")
-    return root / ".dvc" / folder / "files/md5"
+    config = registry.load("dvc.config").Config(str(root / ".dvc"))  # the user's and the system's, too
+    return Path(config["cache"].get("dir") or root / ".dvc/cache") / "files/md5"
 
 
 def folder_md5(rows: list[dict[str, str | None]]) -> str:

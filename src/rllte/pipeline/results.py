@@ -1,6 +1,7 @@
 """The page of results: every published cell beside what others have published."""
 
 import csv
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ _INTRODUCTION = """# Results
 
 Written by `rllte-hub catalogue` from the scores and `references/*.csv`; do not edit. Ours: mean of the
 final scores with a 95 % interval over seeds (docs/formats.md), at the budget of the cell. Reference: mean
-and standard deviation over its seeds at the same env step, interpolated between its points where needed.
+and standard deviation over its seeds (how many) at the same env step, interpolated where needed.
 A ratio is ours / reference; the last column says how many of the reference's standard deviations ours is
 away: they are over few seeds, so that many of them can be a small difference.
 """
@@ -73,10 +74,11 @@ def _lines_of_cell(root: Path, row: dict[str, Any], references: list[dict[str, s
         reference = reference_at(references, row, split)
         beside = "– | – | –"
         if reference is not None:
-            expected, deviation = reference
-            beside = f"{expected:.4g} ± {deviation:.2g} | "
+            expected, deviation, num_seeds = reference
+            spread = "" if math.isnan(deviation) else f" ± {deviation:.2g}"
+            beside = f"{expected:.4g}{spread} ({num_seeds}) | "
             beside += f"{mean / expected:.2f} | " if expected else "– | "
-            beside += f"{(mean - expected) / deviation:+.1f}" if deviation else "–"
+            beside += f"{(mean - expected) / deviation:+.1f}" if deviation > 0 else "–"
         lines.append(
             f"| {row['env_id']} | {split} | {row['num_train_steps']:,} | {len(by_seed)} | {ours} | {beside} |"
         )
@@ -85,8 +87,10 @@ def _lines_of_cell(root: Path, row: dict[str, Any], references: list[dict[str, s
 
 def reference_at(
     references: list[dict[str, str]], row: dict[str, Any], split: str
-) -> tuple[float, float] | None:
-    """Return mean and deviation of a reference's curve at the env step of a cell, if it reaches that far.
+) -> tuple[float, float, int] | None:
+    """Return mean, deviation and seeds of a reference's curve at the env step of a cell.
+
+    The deviation of a single seed is NaN. Where the curve does not reach that far, there is no reference.
 
     Args:
         references: Rows of one benchmark and agent.
@@ -95,17 +99,21 @@ def reference_at(
     """
     name = _SPLITS[split] if row["benchmark"] == "procgen" else split
     points = sorted(
-        (_env_step(point), float(point["mean"]), float(point["sd"] or 0))
+        (_env_step(point), float(point["mean"]), _deviation(point), float(point["n_seeds"]))
         for point in references
         if (point["env_id"], point["split"]) == (row["env_id"], name)
     )
     if not points or not points[0][0] <= row["num_train_steps"] <= points[-1][0]:
         return None
-    steps, means, deviations = zip(*points, strict=True)
-    mean, deviation = (
-        float(np.interp(row["num_train_steps"], steps, column)) for column in (means, deviations)
+    steps, *columns = zip(*points, strict=True)
+    mean, deviation, num_seeds = (
+        float(np.interp(row["num_train_steps"], steps, column)) for column in columns
     )
-    return mean, deviation
+    return mean, deviation, int(num_seeds)
+
+
+def _deviation(point: dict[str, str]) -> float:
+    return float(point["sd"]) if point["sd"] and int(point["n_seeds"]) > 1 else math.nan
 
 
 def _env_step(point: dict[str, str]) -> int:

@@ -58,6 +58,7 @@ def make_agent(spec: Spec, seed: int, device: str | torch.device = "cpu") -> Age
         seed=seed,
         device=device,
         num_train_steps=spec.num_train_steps,
+        env_name=f"{spec.cell.benchmark}/{spec.cell.env_id} {spec.env}",
     )
     return agent
 

@@ -1,0 +1,57 @@
+"""The runner in a small hub in which nothing is trained."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from rllte.files import md5
+from tests.conftest import CELL, RUNS, edit_yaml, git, make_repository, path_of_python, run_program
+
+LOCK = "pipelines/minigrid/ppo/dvc.lock"
+OUTPUTS = [run.path(kind) for run in RUNS for kind in ("curves", "policy", "scores", "model")]
+OUTPUTS += [CELL.path("curves"), CELL.path("scores")]
+
+
+def start(root, *options):
+    program = [sys.executable, "-c", "from rllte.cli import main; main()", "run"]
+    environment = {**os.environ, "PATH": path_of_python(), "RAY_USAGE_STATS_ENABLED": "0"}
+    return subprocess.Popen(
+        [*program, *map(str, options)], cwd=root, env=environment, stderr=subprocess.PIPE, text=True
+    )
+
+
+def run(root, *options, code=0):
+    process = start(root, *options)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == code, errors
+    return errors
+
+
+def hashes(root):
+    return {path: md5((root / path).read_bytes()) for path in OUTPUTS}
+
+
+def wait_for(condition, process=None, timeout_s=120):
+    end = time.monotonic() + timeout_s
+    while not (found := condition()):
+        assert time.monotonic() < end
+        assert process is None or process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    return found
+
+
+def is_clean(root):
+    return "up to date" in run_program("dvc", "status", cwd=root).stdout
+
+
+@pytest.fixture
+def untrained(tmp_path):
+    """A hub in which nothing is trained, and whose params.yaml names no agent with published cells."""
+    root = make_repository(tmp_path / "hub")
+    edit_yaml(root / "params.yaml", lambda params: params.update({"tables": []}))
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "start")
+    return root
