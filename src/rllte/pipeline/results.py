@@ -75,7 +75,7 @@ def _lines_of_cell(root: Path, row: dict[str, Any], references: list[dict[str, s
         beside = "– | – | –"
         if reference is not None:
             expected, deviation, num_seeds = reference
-            spread = "" if math.isnan(deviation) else f" ± {deviation:.2g}"
+            spread = "" if math.isnan(deviation) else f" ± {deviation:.3g}"
             beside = f"{expected:.4g}{spread} ({num_seeds}) | "
             beside += f"{mean / expected:.2f} | " if expected else "– | "
             beside += f"{(mean - expected) / deviation:+.1f}" if deviation > 0 else "–"
