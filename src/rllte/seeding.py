@@ -2,7 +2,8 @@
 
 import numpy as np
 
-_PURPOSES = {"train": 0, "curve": 1, "score": 2}
+_PURPOSES = {"train": 0, "curve": 1, "score": 2, "extend": 3}
+_FOR_TRAINING = ("train", "extend")
 _HALF = 2**30
 
 
@@ -14,10 +15,11 @@ def env_seeds(seed: int, purpose: str, index: int, num_envs: int) -> list[int]:
 
     Args:
         seed: The seed of the run.
-        purpose: ``"train"``, ``"curve"`` (evaluation during training) or ``"score"``.
-        index: Which segment of training, or which point of the curve.
+        purpose: ``"train"``, ``"extend"`` (training again after it has ended), ``"curve"`` (evaluation during
+            training) or ``"score"``.
+        index: Which segment of training, how many updates it had, or which point of the curve.
         num_envs: How many environments.
     """
     words = np.random.SeedSequence([seed, _PURPOSES[purpose], index]).generate_state(num_envs)
-    offset = 0 if purpose == "train" else _HALF
+    offset = 0 if purpose in _FOR_TRAINING else _HALF
     return [offset + int(word) % _HALF for word in words]

@@ -77,6 +77,16 @@ def test_each_segment_begins_anew_with_seeds_of_its_own(monkeypatch):
     assert agent.seen == [[0, 100], [1, 100]] * 2 + [[0, 100]]
 
 
+def test_training_that_is_extended_plays_on_with_other_seeds(monkeypatch):
+    agent, made = make(Walker, monkeypatch, SETTINGS, ENDS, num_envs=2)
+    segment = SETTINGS.checkpoint_steps
+    agent.train(segment + 2)
+    agent.train(2 * segment)
+    seeds = [envs.seeds for envs in made[1:] if envs.training]
+    updates = segment // 2 + 1
+    assert seeds == [env_seeds(0, *what, 2) for what in (("train", 0), ("train", 1), ("extend", updates))]
+
+
 def test_evaluations_have_seeds_of_their_own_and_the_environments_of_evaluation(monkeypatch):
     _, made, _, _ = walk(monkeypatch, 8, ENDS, num_points=2)
     evaluations = [envs for envs in made[1:] if not envs.training]

@@ -88,6 +88,9 @@ def test_another_setting_is_another_spec(published_hub, tmp_path):
 
 def test_seeds_of_training_and_evaluation_never_meet():
     training = {seed for run in range(20) for part in range(20) for seed in env_seeds(run, "train", part, 8)}
+    training |= {
+        seed for run in range(20) for part in range(20) for seed in env_seeds(run, "extend", part, 8)
+    }
     others = {
         seed
         for run in range(20)

@@ -121,11 +121,14 @@ class Agent(abc.ABC):
     ) -> pa.Table:
         """Train until this many env steps were made in all, rounded up to whole updates.
 
+        Training that has ended may be extended by a larger number; then the environments begin anew there,
+        and points are as far apart as the larger number has them.
+
         Args:
             num_train_steps: A whole number, also as ``2.5e+7``; the recipe's by default.
             log: A ``.csv`` or ``.parquet`` file that gets the curves at each of their points.
             resume: A file that keeps the state at each resume point; if it exists, training goes on
-                from it, to the same bytes as without the interruption.
+                from it, and if it was interrupted, to the same bytes as if it had not been.
             description: What the progress bar says.
             watch: Is called with the agent at each point of the curves and after each resume point.
 
@@ -157,9 +160,11 @@ class Agent(abc.ABC):
         keep_freed_memory()
         with torch_threads(self.settings.num_threads), deterministic_cudnn(), bar:
             while self.num_updates < total:
-                segment = self.num_updates // segment_updates
+                segment, done = divmod(self.num_updates, segment_updates)
                 end = min(total, (segment + 1) * segment_updates)
-                self._train_segment(segment, end, points, bar, watchers)
+                purpose, index = ("extend", self.num_updates) if done else ("train", segment)
+                seeds = env_seeds(self.seed, purpose, index, self.config.num_envs)
+                self._train_segment(seeds, end, points, bar, watchers)
                 if resume is not None:
                     buffer = io.BytesIO()
                     torch.save(self.state_dict(), buffer)
@@ -169,10 +174,14 @@ class Agent(abc.ABC):
         return self.curves()
 
     def _train_segment(
-        self, segment: int, end: int, points: set[int], bar: Any, watchers: list[Callable[["Agent"], None]]
+        self,
+        seeds: Sequence[int],
+        end: int,
+        points: set[int],
+        bar: Any,
+        watchers: list[Callable[["Agent"], None]],
     ) -> None:
-        num_envs = self.config.num_envs
-        envs = self.make_envs(num_envs, env_seeds(self.seed, "train", segment, num_envs), True)
+        envs = self.make_envs(len(seeds), seeds, True)
         obs, _ = envs.reset()
         self.start_segment()
         while self.num_updates < end:

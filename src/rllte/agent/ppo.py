@@ -1,10 +1,10 @@
 """Proximal policy optimization for discrete actions.
 
 Paper: Schulman et al., 2017, https://arxiv.org/abs/1707.06347. Reference code:
-ikostrikov/pytorch-a2c-ppo-acktr-gail. It differs from the reference in two things: an episode that was
+ikostrikov/pytorch-a2c-ppo-acktr-gail. It differs from the reference in three things: an episode that was
 truncated is bootstrapped from its own last observation (Pardo et al., 2018), where the reference takes it for
-ended, or on request leaves its last step out; and over what advantages are normalised, always the rollout
-there, is a setting.
+ended, or on request leaves its last step out; over what advantages are normalised, always the rollout there,
+is a setting; and the third convolution on Atari has 64 channels, as Mnih et al. (2015) have it, not 32.
 """
 
 from dataclasses import dataclass
