@@ -25,7 +25,7 @@ def start(root, *options):
 
 def run(root, *options, code=0):
     process = start(root, *options)
-    _, errors = process.communicate(timeout=240)
+    _, errors = process.communicate(timeout=480)
     assert process.returncode == code, errors
     return errors
 

@@ -217,11 +217,7 @@ def _dvc(root: Path, summary: Summary, *arguments: str) -> None:
 
 
 def _with_pulled(root: Path, plan: Plan, options: Options) -> Plan:
-    """Return the plan after what is recorded but not here was pulled: what was published is not made anew.
-
-    Raises:
-        HubError: Something did not come.
-    """
+    """Return the plan after what is recorded but not here was pulled: what was published is not made anew."""
     absent = plan.absent()
     if not absent:
         return plan
