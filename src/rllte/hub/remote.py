@@ -81,6 +81,19 @@ class Remote:
         return found[f"{folder}/{path}"]
 
 
+def read_config(root: Path) -> Any:
+    """Return DVC's settings for a repository, with those of the user and of the machine.
+
+    Raises:
+        HubError: They are wrong.
+    """
+    config_module = registry.load("dvc.config")
+    try:
+        return config_module.Config(str(root / ".dvc"), validate=True)
+    except config_module.ConfigError as error:
+        raise HubError(f"{root / '.dvc/config'}: {error}") from None
+
+
 @functools.lru_cache(maxsize=16)
 def open_remote(source: Source) -> Remote:
     """Return the remote of a source.
@@ -90,12 +103,9 @@ def open_remote(source: Source) -> Remote:
         MissingExtraError: Its kind needs a package that is not installed.
         HubError: There is no default remote, or the settings are wrong.
     """
-    config_module, filesystems = registry.load("dvc.config"), registry.load("dvc.fs")
+    filesystems = registry.load("dvc.fs")
     root = source.checkout or source.root
-    try:
-        config = config_module.Config(str(root / ".dvc"), validate=True)
-    except config_module.ConfigError as error:
-        raise HubError(f"{root / '.dvc/config'}: {error}") from None
+    config = read_config(root)
     name = source.remote or config["core"].get("remote")
     if name is None:
         raise HubError(f"{source} has no default DVC remote. Name one of: {', '.join(config['remote'])}")

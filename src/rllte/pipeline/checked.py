@@ -6,6 +6,9 @@ from typing import Any
 
 from rllte.errors import HubError, UnknownNameError
 
+_NUMBERS: dict[Any, Any] = {float: numbers.Real, int: numbers.Integral}
+"""What may stand for a float and for an int: a whole number for a float, and NumPy's for Python's."""
+
 
 def checked(kind: type[Any], values: object, where: str) -> Any:
     """Make a dataclass from plain values.
@@ -33,11 +36,7 @@ def checked(kind: type[Any], values: object, where: str) -> Any:
         if name not in values:
             raise HubError(f"{where}{joint}{name} is missing.")
         _check_type(values[name], wanted, f"{where}{joint}{name}")
-    plain: dict[Any, Any] = {
-        float: float,
-        int: int,
-    }  # a whole number may stand for a float, and NumPy's for Python's
-    return kind(**{name: plain.get(fields[name], lambda same: same)(value) for name, value in values.items()})
+    return kind(**{name: _plain(value, fields[name]) for name, value in values.items()})
 
 
 def has_default(field: dataclasses.Field[Any]) -> bool:
@@ -45,9 +44,14 @@ def has_default(field: dataclasses.Field[Any]) -> bool:
     return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
 
 
+def _plain(value: Any, wanted: Any) -> Any:
+    """Return a number as Python's own of the kind that is wanted, and anything else as it is."""
+    return wanted(value) if wanted in _NUMBERS else value
+
+
 def _check_type(value: object, wanted: Any, where: str) -> None:
     plain = getattr(wanted, "__origin__", wanted)
-    accepted = {float: numbers.Real, int: numbers.Integral}.get(plain, plain)
+    accepted = _NUMBERS.get(plain, plain)
     if isinstance(value, accepted) and (plain is bool or not isinstance(value, bool)):
         return
     if isinstance(value, str) and plain in (int, float):

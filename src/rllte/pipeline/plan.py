@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
-from rllte import registry
 from rllte.files import md5, write_bytes
+from rllte.hub.remote import read_config
 from rllte.pipeline.lock import read_lock
 
 _MEMO = ".dvc/tmp/rllte-hub/md5.json"
@@ -207,8 +207,7 @@ def _values(path: Path) -> Any:
 
 
 def _cache_folder(root: Path) -> Path:
-    config = registry.load("dvc.config").Config(str(root / ".dvc"))  # the user's and the system's, too
-    return Path(config["cache"].get("dir") or root / ".dvc/cache") / "files/md5"
+    return Path(read_config(root)["cache"].get("dir") or root / ".dvc/cache") / "files/md5"
 
 
 def folder_md5(rows: list[dict[str, str | None]]) -> str:
