@@ -51,13 +51,13 @@ def main(context: click.Context, repo: str | None, rev: str | None, remote: str 
 def list_cells(
     benchmark: str | None, agent: str | None, env_id: str | None, planned: bool, as_json: bool
 ) -> None:
-    """List the published cells: scale, budget, seeds, mean score with its 95 % interval."""
+    """List the published cells: scale, budget, seeds, mean score and its bootstrap interval over seeds."""
     status = "planned" if planned else "published"
     rows = current_source().catalogue.rows(status, benchmark, agent, env_id)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    table = [["CELL", "SCALE", "ENV STEPS", "SEEDS", "MEAN RETURN", "95 % INTERVAL"]]
+    table = [["CELL", "SCALE", "ENV STEPS", "SEEDS", "MEAN RETURN", "INTERVAL"]]
     for row in rows:
         score = f"{row['mean']:.4g}" if "mean" in row else "planned"
         interval = "{:.4g} – {:.4g}".format(*row["interval"]) if row.get("interval") else ""

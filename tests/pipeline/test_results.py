@@ -19,6 +19,14 @@ def row(num_train_steps, benchmark="dmc"):
     return {"benchmark": benchmark, "env_id": "task", "num_train_steps": num_train_steps}
 
 
+def write_reference(root, **values):
+    values |= {"benchmark": "minigrid", "env_id": "Empty-5x5-v0", "agent": "ppo", "split": "eval"}
+    values |= {"step": "1024", "step_unit": "env steps"}
+    columns, *_ = (root / "references/learning_curves.csv").read_text().splitlines()
+    row = ",".join(values.get(name, "x") for name in columns.split(","))
+    (root / "references/learning_curves.csv").write_text(f"{columns}\n{row}\n")
+
+
 def test_a_reference_is_read_at_the_env_step_of_the_cell():
     points = [point(200, 30.0, sd="4.0"), point(100, 10.0)]
     assert reference_at(points, row(100), "eval") == (10.0, 2.0, 3)
@@ -43,12 +51,17 @@ def test_a_single_seed_has_no_deviation():
 
 def test_a_reference_of_zero_has_no_ratio(published_hub, tmp_path):
     root = shutil.copytree(published_hub, tmp_path / "hub", symlinks=True)
-    columns, *_ = (root / "references/learning_curves.csv").read_text().splitlines()
-    values = {"benchmark": "minigrid", "env_id": "Empty-5x5-v0", "agent": "ppo", "split": "eval"}
-    values |= {"step": "1024", "step_unit": "env steps", "n_seeds": "3", "mean": "0.0", "sd": "0.0"}
-    row = ",".join(values.get(name, "x") for name in columns.split(","))
-    (root / "references/learning_curves.csv").write_text(f"{columns}\n{row}\n")
+    write_reference(root, n_seeds="3", mean="0.0", sd="0.0")
     assert "| 0 ± 0 (3) | – | – |" in results_page(root, list(read_catalogue(root).cells.values()))
+
+
+@pytest.mark.parametrize(("n_seeds", "deviations"), [("2", "–"), ("3", "+1.0")])
+def test_deviations_are_of_three_seeds_or_more(published_hub, tmp_path, n_seeds, deviations):
+    root = shutil.copytree(published_hub, tmp_path / "hub", symlinks=True)
+    cells = list(read_catalogue(root).cells.values())
+    ours = next(cell["mean"] for cell in cells if cell["env_id"] == "Empty-5x5-v0")
+    write_reference(root, n_seeds=n_seeds, mean=str(ours - 0.1), sd="0.1")
+    assert f"({n_seeds}) | {ours / (ours - 0.1):.2f} | {deviations} |" in results_page(root, cells)
 
 
 def test_procgen_is_compared_split_by_split():

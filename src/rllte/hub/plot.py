@@ -31,7 +31,7 @@ def plot_curves(curves: dict[str, Curves], path: Path) -> Path:
         (line,) = axes.plot(cell.eval_steps, cell["eval"].mean(axis=0), label=label)
         axes.fill_between(cell.eval_steps, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
     axes.set_xlabel("env steps")
-    axes.set_ylabel("episode return (mean, 95 % interval over seeds)")
+    axes.set_ylabel("episode return (mean, bootstrap interval over seeds)")
     axes.ticklabel_format(axis="x", style="sci", scilimits=(0, 4), useMathText=True)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)

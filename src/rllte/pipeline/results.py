@@ -15,11 +15,15 @@ from rllte.pipeline.params import read_agent
 FILE = "docs/results.md"
 _INTRODUCTION = """# Results
 
-Written by `rllte-hub catalogue` from the scores and `references/*.csv`; do not edit. Ours: mean of the
-final scores with a 95 % interval over seeds (docs/formats.md), at the budget of the cell. Reference: mean
-and standard deviation over its seeds (how many) at the same env step, interpolated where needed.
-A ratio is ours / reference; the last column says how many of the reference's standard deviations ours is
-away: they are over few seeds, so that many of them can be a small difference.
+Written by `rllte-hub catalogue` from the scores and `references/*.csv`; do not edit. How scores are made:
+[Protocol](protocol.md).
+
+Ours: mean of the final scores over seeds, at the budget of the cell. In brackets is the 95 % percentile
+bootstrap interval of that mean; of two or three seeds it is their range, and no confidence interval to
+report. Reference: mean and sample standard deviation over its seeds (how many) at the same env step,
+interpolated where needed. A ratio is ours / reference; the last column says how many of the reference's
+standard deviations ours is away, where it has three seeds or more: of so few, many deviations can be a
+small difference.
 """
 _SPLITS = {"eval": "unseen_levels", "train_levels": "train_levels"}
 """What Procgen's references call our splits."""
@@ -78,7 +82,7 @@ def _lines_of_cell(root: Path, row: dict[str, Any], references: list[dict[str, s
             spread = "" if math.isnan(deviation) else f" ± {deviation:.3g}"
             beside = f"{expected:.4g}{spread} ({num_seeds}) | "
             beside += f"{mean / expected:.2f} | " if expected else "– | "
-            beside += f"{(mean - expected) / deviation:+.1f}" if deviation > 0 else "–"
+            beside += f"{(mean - expected) / deviation:+.1f}" if deviation > 0 and num_seeds > 2 else "–"
         lines.append(
             f"| {row['env_id']} | {split} | {row['num_train_steps']:,} | {len(by_seed)} | {ours} | {beside} |"
         )
