@@ -34,3 +34,10 @@ def test_a_pipe_gets_a_line_for_each_stage_and_none_for_what_is_as_before(
 def test_a_pipe_gets_no_second_line_of_a_stage_within_half_a_minute() -> None:
     rows = [{"stage": "train", "env_step": step, "num_train_steps": 1000} for step in (10, 20, 30)]
     assert _lines(*rows) == ["a run on here: train, env steps 10 of 1,000"]
+
+
+def test_a_pipe_gets_a_line_when_a_run_goes_back_to_a_stage() -> None:
+    train, evaluate = {"stage": "train"}, {"stage": "evaluate"}
+    assert _lines(train, evaluate, train, evaluate) == [
+        f"a run on here: {stage}" for stage in ("train", "evaluate", "train", "evaluate")
+    ]

@@ -26,7 +26,7 @@ class Display:
         self._console = console or Console(stderr=True, soft_wrap=True, highlight=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._total, self._done = total, set[str]()
-        self._said: dict[tuple[str, str], tuple[float, str]] = {}  # by run and stage: when, and what
+        self._said: dict[str, tuple[float, str, str]] = {}  # of a run: when, its stage, the line
 
     def __enter__(self) -> "Display":
         if self._console.is_terminal:
@@ -58,10 +58,11 @@ class Display:
             values = [
                 f"{column} {text}" for column, text in zip(_COLUMNS[3:], texts[3:], strict=True) if text
             ]
-            line, said = ", ".join([texts[2], *values]), self._said.get((name, texts[2]))
-            if said is None or (line != said[1] and time.monotonic() - said[0] > _LINE_EVERY_S):
-                self._said[name, texts[2]] = time.monotonic(), line
-                self._console.print(f"{name} on {texts[1]}: {line}", markup=False)
+            stage, line = texts[2], f"{name} on {texts[1]}: {', '.join([texts[2], *values])}"
+            when, last_stage, last_line = self._said.get(name, (0.0, "", ""))
+            if stage != last_stage or (line != last_line and time.monotonic() - when > _LINE_EVERY_S):
+                self._said[name] = time.monotonic(), stage, line
+                self._console.print(line, markup=False)
 
 
 def cells(name: str, row: dict[str, Any]) -> list[str]:
