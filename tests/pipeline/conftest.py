@@ -34,11 +34,14 @@ def hashes(root):
     return {path: md5((root / path).read_bytes()) for path in OUTPUTS}
 
 
-def wait_for(condition, process=None, timeout_s=120):
+def wait_for(condition, process=None, timeout_s=480):
     end = time.monotonic() + timeout_s
     while not (found := condition()):
-        assert time.monotonic() < end
+        if process and time.monotonic() > end:
+            process.terminate()  # else it runs on beside the tests that follow
+            process.wait()
         assert process is None or process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end
         time.sleep(0.01)
     return found
 
