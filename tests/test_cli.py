@@ -23,6 +23,7 @@ def test_list_shows_a_line_for_each_published_cell(hub):
     assert lines[0].split()[:2] == ["CELL", "SCALE"]
     assert [line.split()[0] for line in lines[1:]] == [str(CELL)]
     assert "1,024" in lines[1]
+    assert lines[1].isascii()  # a terminal may know no more
 
 
 def test_list_as_json_holds_the_rows_and_planned_cells_are_asked_for(hub):

@@ -60,7 +60,7 @@ def list_cells(
     table = [["CELL", "SCALE", "ENV STEPS", "SEEDS", "MEAN RETURN", "INTERVAL"]]
     for row in rows:
         score = f"{row['mean']:.4g}" if "mean" in row else "planned"
-        interval = "{:.4g} – {:.4g}".format(*row["interval"]) if row.get("interval") else ""
+        interval = "[{:.4g}, {:.4g}]".format(*row["interval"]) if row.get("interval") else ""
         name = f"{row['benchmark']}/{row['agent']}/{row['env_id']}"
         steps = f"{row['num_train_steps']:,}"
         table.append([name, row["scale"], steps, str(row["num_seeds"]), score, interval])
@@ -187,7 +187,7 @@ def play(run: str, num_episodes: int) -> None:
     click.echo(
         f"mean of {num_episodes} new episodes: {episodes.returns.mean():.4g}; published mean of "
         f"{source.catalogue.cells[str(cell)]['num_episodes']}: {row['mean']:.4g} "
-        f"(95 % interval {low:.4g} – {high:.4g})"
+        f"(95 % interval [{low:.4g}, {high:.4g}])"
     )
 
 

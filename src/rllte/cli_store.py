@@ -144,7 +144,7 @@ def diff(rev_a: str, rev_b: str | None, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     for row in rows:
-        means = " → ".join("–" if row[key] is None else f"{row[key]:.4g}" for key in ("mean_a", "mean_b"))
+        means = " -> ".join("none" if row[key] is None else f"{row[key]:.4g}" for key in ("mean_a", "mean_b"))
         moved = f" ({', '.join(row['moved'])})" if row["moved"] else ""
         change = "" if row["difference"] is None else f", difference {row['difference']:+.4g}"
         name = f"{row['benchmark']}/{row['agent']}/{row['env_id']}"
