@@ -4,7 +4,7 @@ Example:
     >>> from rllte.hub import MiniGrid
     >>> scores = MiniGrid().load_scores(agent="ppo", env_id="Empty-5x5-v0")
     >>> scores.shape  # (num_seeds, num_episodes)
-    (3, 100)
+    (5, 100)
 """
 
 from importlib import import_module

@@ -48,8 +48,8 @@ def available(
         Rows with ``benchmark``, ``agent``, ``env_id``, ``status``, ``scale``, ``num_train_steps``,
         ``num_seeds``, ``seeds``, ``num_episodes`` of each seed, ``policy_mode`` (``"sampled"`` or
         ``"deterministic"``), ``version`` and ``spec`` of the settings, ``mean`` score over all seeds, and the
-        95 % bootstrap ``interval`` of that mean over seeds (with three seeds, the range of their means; None
-        with one).
+        95 % bootstrap ``interval`` of that mean over seeds (with two or three, the range of their
+        means; None with one).
 
     Raises:
         UnknownNameError: No cell, published or planned, has such a name.
