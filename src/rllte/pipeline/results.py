@@ -20,10 +20,10 @@ Written by `rllte-hub catalogue` from the scores and `references/*.csv`; do not 
 
 Ours: mean of the final scores over seeds, at the budget of the cell. In brackets is the 95 % percentile
 bootstrap interval of that mean, which for so few seeds is no confidence interval to report
-([Formats](formats.md#catalogue)). Reference: mean and sample standard deviation over its seeds (how many) at the same env step,
-interpolated where needed. A ratio is ours / reference; the last column says how many of the reference's
-standard deviations ours is away, where it has three seeds or more: of so few, many deviations can be a
-small difference.
+([Formats](formats.md#catalogue)). Reference: mean and sample standard deviation over its seeds (how
+many) at the same env step, interpolated where needed. A ratio is ours / reference; the last column says
+how many of the reference's standard deviations ours is away, where it has three seeds or more: of so
+few, many deviations can be a small difference.
 """
 _SPLITS = {"eval": "unseen_levels", "train_levels": "train_levels"}
 """What Procgen's references call our splits."""
