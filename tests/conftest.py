@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,19 @@ def run_program(*arguments, cwd, **kwargs):
 
 def path_of_python():
     return f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def wait_for(condition, process=None, timeout_s=480):
+    """Return what is found while the process runs; one that is too late is ended, for the tests that follow."""
+    end = time.monotonic() + timeout_s
+    while not (found := condition()):
+        in_time = time.monotonic() < end
+        if process and not in_time:
+            process.terminate()
+        assert in_time, process and process.communicate()[1]
+        assert not process or process.poll() is None, process.communicate()[1]
+        time.sleep(0.002)
+    return found
 
 
 def git(root, *arguments):

@@ -21,7 +21,7 @@ from rllte.hub.public import PublicObjects
 from rllte.hub.remote import Remote, open_remote
 from rllte.hub.source import make_source
 from rllte.hub.store import fetch, fetch_all
-from tests.conftest import CELL, path_of_python, run_program
+from tests.conftest import CELL, path_of_python, run_program, wait_for
 from tests.hub.conftest import MODEL, key, put_large
 
 NAMES = {"agent": "ppo", "env_id": "Empty-5x5-v0"}
@@ -42,13 +42,6 @@ def start_fetching(path):
         f"{FETCH}print(len(fetch(s, next(a for a in s.catalogue.all_artifacts() if a.path == {path!r}))))"
     )
     return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def wait_for(condition, timeout_s=60):
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 @pytest.mark.parametrize("remote", ["s3", "http", "writer"])
@@ -168,7 +161,7 @@ def test_a_loader_killed_in_mid_download_leaves_a_part_that_the_next_one_complet
 ):
     artifact, data = put_large(server, reader, LARGE)
     process = start_fetching(MODEL)
-    wait_for(lambda: part(artifact).exists() and part(artifact).stat().st_size > 0)
+    wait_for(lambda: part(artifact).exists() and part(artifact).stat().st_size > 0, timeout_s=60)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     begun = part(artifact).stat().st_size
@@ -206,7 +199,7 @@ def test_a_server_that_stops_in_mid_pull_is_named_and_the_next_call_completes(re
 
     thread = threading.Thread(target=pull)
     thread.start()
-    wait_for(lambda: part(artifact).exists() and part(artifact).stat().st_size > 0)
+    wait_for(lambda: part(artifact).exists() and part(artifact).stat().st_size > 0, timeout_s=60)
     server.stop()
     thread.join(180)
     try:
@@ -230,7 +223,7 @@ def test_after_an_error_downloads_stop_at_their_next_chunk(reader, server, monke
             sizes.append(end - start)
             time.sleep(0.2)
         else:
-            wait_for(lambda: len(sizes) > 1)
+            wait_for(lambda: len(sizes) > 1, timeout_s=60)
         return read(self, md5, start, end)
 
     monkeypatch.setattr(Remote, "read", slowly)

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -32,18 +31,6 @@ def run(root, *options, code=0):
 
 def hashes(root):
     return {path: md5((root / path).read_bytes()) for path in OUTPUTS}
-
-
-def wait_for(condition, process=None, timeout_s=480):
-    end = time.monotonic() + timeout_s
-    while not (found := condition()):
-        if process and time.monotonic() > end:
-            process.terminate()  # else it runs on beside the tests that follow
-            process.wait()
-        assert process is None or process.poll() is None, process.stderr.read()
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    return found
 
 
 def is_clean(root):

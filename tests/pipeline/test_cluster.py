@@ -13,8 +13,18 @@ import psutil
 import pytest
 
 from benchmarks.s3_server import S3Server, free_ports, s3_server
-from tests.conftest import CELL, RUNS, edit_yaml, git, make_repository, make_runs, path_of_python, run_program
-from tests.pipeline.conftest import OUTPUTS, hashes, is_clean, wait_for
+from tests.conftest import (
+    CELL,
+    RUNS,
+    edit_yaml,
+    git,
+    make_repository,
+    make_runs,
+    path_of_python,
+    run_program,
+    wait_for,
+)
+from tests.pipeline.conftest import OUTPUTS, hashes, is_clean
 
 pytestmark = pytest.mark.slow
 

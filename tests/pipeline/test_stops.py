@@ -7,8 +7,8 @@ import psutil
 import pytest
 
 from rllte.pipeline.lock import read_lock
-from tests.conftest import CELL, RUNS
-from tests.pipeline.conftest import LOCK, hashes, is_clean, run, start, wait_for
+from tests.conftest import CELL, RUNS, wait_for
+from tests.pipeline.conftest import LOCK, hashes, is_clean, run, start
 
 pytestmark = pytest.mark.slow
 
