@@ -44,7 +44,7 @@ def path_of_python():
 
 
 def wait_for(condition, process=None, timeout_s=480):
-    """Return what is found while the process runs; one that is too late is ended, for the tests that follow."""
+    """Return what is found while the process runs; one that is too late is ended, not left running."""
     end = time.monotonic() + timeout_s
     while not (found := condition()):
         in_time = time.monotonic() < end
