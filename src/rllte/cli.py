@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rllte.cli_store import COMMANDS, as_json, current_source
-from rllte.errors import HubError
+from rllte.cli_store import COMMANDS, as_json, current_source, trust_repo
+from rllte.errors import HubError, printable
 from rllte.names import Cell, Run, cell_parts
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def list_cells(
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
     for line in table:
         padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
-        click.echo("  ".join(padded).rstrip())
+        click.echo(printable("  ".join(padded).rstrip()))
 
 
 @main.command()
@@ -168,7 +168,8 @@ def plot(cells: tuple[str, ...], output: Path) -> None:
 @main.command()
 @click.argument("run")
 @click.option("-n", "--num-episodes", default=10, show_default=True, type=click.IntRange(1), help="How many.")
-def play(run: str, num_episodes: int) -> None:
+@trust_repo
+def play(run: str, num_episodes: int, trust_repo: bool) -> None:
     """Play new episodes with the model of RUN; print their returns beside the published score."""
     from rllte import registry
     from rllte.hub.benchmark import BENCHMARK_CLASSES
@@ -176,7 +177,7 @@ def play(run: str, num_episodes: int) -> None:
     parsed = Run.parse(run)
     source, cell = _source_and_cell(str(parsed.cell))
     hub = BENCHMARK_CLASSES[cell.benchmark](**_options())
-    model = hub.load_models(cell.env_id, cell.agent, parsed.seed)
+    model = hub.load_models(cell.env_id, cell.agent, parsed.seed, trust_repo=trust_repo)
     spec = registry.load("rllte.pipeline.spec:read_spec", "Playing needs")(source.root, cell)
     play_model = registry.load("rllte.pipeline.evaluate:play", "Playing needs")
     episodes = play_model(spec, model, parsed.seed, num_episodes, index=1)

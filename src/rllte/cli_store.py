@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 KINDS = ("curves", "scores", "model")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+trust_repo = click.option(
+    "--trust-repo",
+    is_flag=True,
+    help="Load the model even if it has code that models of this package do not have.",
+)
 
 
 def current_source() -> "Source":
@@ -81,13 +86,14 @@ def pull(
 @click.command()
 @click.argument("cells", nargs=-1, metavar="[CELL]...")
 @click.option("--replay", metavar="RUN", help="Play RUN's stored evaluation again with its stored model.")
+@trust_repo
 @as_json
-def verify(cells: tuple[str, ...], replay: str | None, as_json: bool) -> None:
+def verify(cells: tuple[str, ...], replay: str | None, trust_repo: bool, as_json: bool) -> None:
     """Hash all copies, or those of each CELL, in checkout and cache; exit code 1 if one differs."""
     if replay is not None:
         if cells:
             raise click.UsageError("--replay takes one RUN, and no CELL beside it")
-        _replay(replay, as_json)
+        _replay(replay, trust_repo, as_json)
         return
     from rllte.hub.check import check_copies
 
@@ -111,11 +117,11 @@ def verify(cells: tuple[str, ...], replay: str | None, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _replay(text: str, as_json: bool) -> None:
+def _replay(text: str, trust_repo: bool, as_json: bool) -> None:
     from rllte import registry
 
     source, run = current_source(), Run.parse(text)
-    rows = registry.load("rllte.pipeline.replay:replay", "Playing needs")(source, run)
+    rows = registry.load("rllte.pipeline.replay:replay", "Playing needs")(source, run, trust_repo=trust_repo)
     differing = [row for row in rows if row["published"] != row["replayed"]]
     if as_json:
         click.echo(json.dumps(rows, indent=2))

@@ -1,6 +1,8 @@
 """What the environment variables ``RLLTE_HUB_…`` say."""
 
+import math
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,22 @@ def cache_dir() -> Path:
 def offline() -> bool:
     """Return whether ``RLLTE_HUB_OFFLINE`` forbids the network."""
     return _is_on("RLLTE_HUB_OFFLINE")
+
+
+def timeout_s() -> float:
+    """Return ``RLLTE_HUB_TIMEOUT``: the seconds that one request for a file, or one answer of git, may take.
+
+    Raises:
+        HubError: It is not a positive number.
+    """
+    text = os.environ.get("RLLTE_HUB_TIMEOUT") or "120"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= threading.TIMEOUT_MAX:
+        raise HubError(f"RLLTE_HUB_TIMEOUT is {text!r}; write a number of seconds greater than 0.")
+    return seconds
 
 
 def bars_disabled() -> bool | None:

@@ -11,8 +11,19 @@ from collections.abc import Iterable
 from typing import Any
 
 
+def printable(text: str) -> str:
+    """Return a text whose control characters are visible: a terminal would obey them.
+
+    Lines and tabs stay. What a catalogue, a note or a server says can hold any character.
+    """
+    return "".join(char if char in "\n\t" or char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 class HubError(Exception):
     """Base of the errors of this package; its text is one readable line."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let it pass from worker processes: what ``__init__`` takes differs from class to class."""

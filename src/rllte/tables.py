@@ -37,6 +37,10 @@ SCORES = pa.schema(
 )
 
 
+MAX_ROWS = 10_000_000
+"""No table has more: a small file can say that it holds billions."""
+
+
 def to_parquet(table: pa.Table, metadata: Mapping[str, str] | None = None) -> bytes:
     """Return a table as the bytes of a Parquet file; the same table always gives the same bytes.
 
@@ -61,13 +65,19 @@ def read_parquet(data: bytes, schema: pa.Schema, name: str, columns: Sequence[st
         columns: Those to read; all by default.
 
     Raises:
-        HubError: It is no Parquet file, or has other columns.
+        HubError: It is no Parquet file, or has other columns, missing values, or too many rows.
     """
     with _opened(data, name) as file:
         found = file.schema_arrow
         if not found.equals(schema, check_metadata=False):
             raise HubError(f"{name} has columns {found.names}; expected {schema.names} and their types.")
-        return file.read(columns, use_threads=False)
+        if file.metadata.num_rows > MAX_ROWS:
+            raise HubError(f"{name} has {file.metadata.num_rows:,} rows; at most {MAX_ROWS:,} are read.")
+        table = file.read(columns, use_threads=False)
+    for column_name in table.column_names:
+        if count := table.column(column_name).null_count:
+            raise HubError(f"{name}: column {column_name} has {count} missing values.")
+    return table
 
 
 def read_metadata(data: bytes, name: str) -> dict[str, str]:
@@ -89,7 +99,7 @@ def _opened(data: bytes, name: str) -> Iterator[pa.parquet.ParquetFile]:
     try:
         # without threads: these files are small, and a process that ended at once aborted now and then
         yield pa.parquet.ParquetFile(pa.BufferReader(data), pre_buffer=False)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # OSError: a damaged block
         raise HubError(f"{name} is not a readable Parquet file: {error}") from None
 
 

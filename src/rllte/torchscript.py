@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from rllte.errors import HubError
+from rllte.vetting import vetted
 
 METADATA = "metadata.json"
 _CONSTANTS = re.compile(rb"(?:^  \w+ : Final\[.*\n)+", re.MULTILINE)
@@ -35,17 +36,23 @@ def dump(policy: nn.Module, metadata: Mapping[str, object]) -> bytes:
     return _canonical(buffer.getvalue())
 
 
-def load(data: bytes, name: str, device: str | torch.device = "cpu") -> torch.jit.ScriptModule:
+def load(
+    data: bytes, name: str, device: str | torch.device = "cpu", *, trust_repo: bool = False
+) -> torch.jit.ScriptModule:
     """Load a model in eval mode.
 
     Args:
         data: The archive.
         name: What errors call it.
         device: Where the model goes.
+        trust_repo: Load it without a check of what it could run.
 
     Raises:
-        HubError: The bytes are no TorchScript archive.
+        HubError: The bytes are not a TorchScript archive, or it has something that exports of this package
+            do not have.
     """
+    if not trust_repo:
+        data = vetted(data, name)
     with _deprecation_silenced():
         try:
             return torch.jit.load(io.BytesIO(data), map_location=device).eval()

@@ -217,10 +217,12 @@ def test_a_read_only_cache_loads_what_it_has(hub, small_disk, monkeypatch):
 
 
 def test_many_tables_of_one_agent_come_in_one_file(hub, monkeypatch):
-    from rllte.hub.remote import Remote
+    from rllte.hub.remote import ObjectRemote
 
-    asked, read = [], Remote.read
-    monkeypatch.setattr(Remote, "read", lambda self, md5, *rest: asked.append(md5) or read(self, md5, *rest))
+    asked, read = [], ObjectRemote.read
+    monkeypatch.setattr(
+        ObjectRemote, "read", lambda self, md5, *rest: asked.append(md5) or read(self, md5, *rest)
+    )
     source = make_source()
     zipped = source.catalogue.bundle("minigrid", "ppo")
     tables = source.catalogue.tables("minigrid", "ppo")

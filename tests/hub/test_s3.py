@@ -18,7 +18,7 @@ from rllte.environment import cache_dir
 from rllte.errors import HubError, MissingArtifactError, UnknownNameError
 from rllte.hub import MiniGrid
 from rllte.hub.public import PublicObjects
-from rllte.hub.remote import Remote, open_remote
+from rllte.hub.remote import ObjectRemote, open_remote
 from rllte.hub.source import make_source
 from rllte.hub.store import fetch, fetch_all
 from tests.conftest import CELL, path_of_python, run_program, wait_for
@@ -166,13 +166,13 @@ def test_a_loader_killed_in_mid_download_leaves_a_part_that_the_next_one_complet
     process.communicate()
     begun = part(artifact).stat().st_size
     assert 0 < begun < LARGE, "killed in the middle"
-    starts, read = [], Remote.read
+    starts, read = [], ObjectRemote.read
 
     def watched(self, md5, start, end):
         starts.append(start)
         return read(self, md5, start, end)
 
-    monkeypatch.setattr(Remote, "read", watched)
+    monkeypatch.setattr(ObjectRemote, "read", watched)
     assert fetch(make_source(), artifact) == data
     assert starts[0] == begun
     assert not part(artifact).exists()
@@ -216,7 +216,7 @@ def test_a_server_that_stops_in_mid_pull_is_named_and_the_next_call_completes(re
 def test_after_an_error_downloads_stop_at_their_next_chunk(reader, server, monkeypatch):
     artifact, _ = put_large(server, reader, LARGE)
     gone = dataclasses.replace(artifact_of(CELL.path("scores")), md5="0" * 32, sha256="0" * 64)
-    sizes, read = [], Remote.read
+    sizes, read = [], ObjectRemote.read
 
     def slowly(self, md5, start, end):
         if md5 == artifact.md5:
@@ -226,7 +226,7 @@ def test_after_an_error_downloads_stop_at_their_next_chunk(reader, server, monke
             wait_for(lambda: len(sizes) > 1, timeout_s=60)
         return read(self, md5, start, end)
 
-    monkeypatch.setattr(Remote, "read", slowly)
+    monkeypatch.setattr(ObjectRemote, "read", slowly)
     with pytest.raises(MissingArtifactError, match="does not have it"):
         fetch_all(make_source(), [artifact, gone])
     assert part(artifact).stat().st_size == sum(sizes) < LARGE / 2

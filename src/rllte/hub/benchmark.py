@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rllte import registry
-from rllte.errors import UnknownNameError
+from rllte.errors import HubError, UnknownNameError
 from rllte.hub.source import make_source
 from rllte.hub.store import fetch
 from rllte.names import Cell, Run
@@ -124,9 +124,17 @@ class Benchmark:
         return splits[split][0].copy()
 
     def load_models(
-        self, env_id: str, agent: str, seed: int = 0, device: str = "cpu"
+        self, env_id: str, agent: str, seed: int = 0, device: str = "cpu", *, trust_repo: bool = False
     ) -> "torch.jit.ScriptModule":
         """Load a trained model.
+
+        Args:
+            env_id: The environment.
+            agent: The agent.
+            seed: Of the training run.
+            device: Where the model goes.
+            trust_repo: Load the model even if it has code that models of this package do not have. Such code
+                can read and write files: say this only of a repository that you would run programs from.
 
         Returns:
             A TorchScript module in eval mode: observations ``(batch, *obs_shape)`` to logits
@@ -136,13 +144,13 @@ class Benchmark:
             UnknownNameError: There is no such agent, env_id or seed.
             MissingArtifactError: The cell is planned, or its file cannot be had.
             MissingExtraError: PyTorch is not installed.
-            HubError: The device is not there, or the file is no TorchScript.
+            HubError: The device is not there, or the file is not a TorchScript model that is safe to load.
         """
         run = Run(self.source.catalogue.cell(self.name, agent, env_id), seed)
         artifact = self.source.catalogue.artifact(run, "model")
         load = registry.load("rllte.torchscript:load", "Models need")
         place = registry.load("rllte.torch_setup:torch_device")(device)
-        return load(fetch(self.source, artifact), artifact.path, place)
+        return load(fetch(self.source, artifact), artifact.path, place, trust_repo=trust_repo)
 
     def load_apis(
         self,
@@ -182,17 +190,44 @@ def _read_table(data: bytes, kind: str, cell: Cell) -> "dict[str, tuple[npt.NDAr
     """Return returns ``(num_seeds, …)`` and the axis of each split; the same bytes are decoded once."""
     from rllte import tables
 
-    schema, axis = {"curves": (tables.CURVES, "env_step"), "scores": (tables.SCORES, "episode")}[kind]
-    columns = ["seed", "split", axis, "episode_return"]
-    table = tables.read_parquet(data, schema, cell.path(kind), columns)
+    schema, axis, expected = {
+        "curves": (tables.CURVES, "env_step", ("train", "eval")),
+        "scores": (tables.SCORES, "episode", ("eval",)),
+    }[kind]
+    path = cell.path(kind)
+    table = tables.read_parquet(data, schema, path, ["seed", "split", axis, "episode_return"])
     names = table.column("split").combine_chunks().dictionary_encode()
-    number = tables.column(names.indices)
-    num_seeds = len(table.column("seed").unique())
-    splits = {}
+    number, splits = tables.column(names.indices), {}
     for i, name in enumerate(names.dictionary.to_pylist()):
-        returns = tables.column(table["episode_return"])[number == i].reshape(num_seeds, -1)
-        splits[name] = returns, tables.column(table[axis])[number == i][: returns.shape[1]]
+        seeds, steps, returns = (
+            tables.column(table[column])[number == i] for column in ("seed", axis, "episode_return")
+        )
+        splits[name] = _by_seed(seeds, steps, returns, f"{path}: split {name!r}")
+    for name in expected:
+        if name not in splits:
+            raise HubError(f"{path} has no rows of the split {name!r}; it has {', '.join(splits) or 'none'}.")
     return splits
+
+
+def _by_seed(
+    seeds: "npt.NDArray[Any]", steps: "npt.NDArray[Any]", returns: "npt.NDArray[Any]", where: str
+) -> "tuple[npt.NDArray[Any], npt.NDArray[Any]]":
+    """Return returns as one row for each seed, and the axis that all rows share."""
+    starts = [0, *((seeds[1:] != seeds[:-1]).nonzero()[0] + 1).tolist()]
+    if len(returns) % len(starts):
+        raise HubError(
+            f"{where}: {len(returns)} rows are not the same number for each of {len(starts)} seeds."
+        )
+    shape = len(starts), len(returns) // len(starts)
+    of_row = seeds.reshape(shape)[:, 0]
+    if (seeds.reshape(shape) != of_row[:, None]).any() or (of_row[1:] <= of_row[:-1]).any():
+        raise HubError(
+            f"{where}: each seed must have as many rows as the others, in ascending order of seeds."
+        )
+    axes = steps.reshape(shape)
+    if (axes != axes[0]).any():
+        raise HubError(f"{where}: the seeds have different steps or episodes.")
+    return returns.reshape(shape), axes[0]
 
 
 class Atari(Benchmark):

@@ -5,6 +5,7 @@ Each table is an artifact of its own as well; its bytes in the zip are the same,
 
 import io
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 
 from rllte.errors import HubError
@@ -37,7 +38,7 @@ def read(data: bytes, tables: Iterable[Artifact]) -> Iterator[tuple[Artifact, by
             for table in tables:
                 if sizes.get(table.path) == table.size:
                     yield table, archive.read(table.path)
-    except (zipfile.BadZipFile, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
         raise HubError(f"A file of tables is no zip: {error}") from None
 
 

@@ -3,7 +3,8 @@
 import functools
 import json
 import re
-from collections.abc import Iterable
+import reprlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,21 @@ from rllte.errors import HubError, MissingArtifactError, UnknownNameError
 from rllte.names import Cell, Run, agent_name, benchmark_name, env_name, tables_path
 
 FILE = "catalogue.json"
+MAX_BYTES = 2**32
+"""No artifact is larger."""
+
+_Kinds = Mapping[str, type | tuple[type, ...]]
+_ARTIFACT: _Kinds = {
+    **dict.fromkeys(("path", "md5", "sha256", "kind", "benchmark", "agent"), str), "size": int
+}  # fmt: skip
+_CELL: _Kinds = {
+    **dict.fromkeys(("benchmark", "agent", "env_id", "status", "scale"), str),
+    **dict.fromkeys(("num_train_steps", "num_seeds"), int),
+}  # fmt: skip
+_PUBLISHED: _Kinds = {
+    "seeds": list, "num_episodes": int, "policy_mode": str, "version": int, "spec": str, "mean": (int, float),
+    "interval": (list, type(None)),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,7 +46,11 @@ class Artifact:
 
     def __post_init__(self) -> None:
         if not re.fullmatch("[0-9a-f]{32}", self.md5) or not re.fullmatch("[0-9a-f]{64}", self.sha256):
-            raise HubError(f"{FILE}: {self.path} has a hash that is none: {self.md5}, {self.sha256}.")
+            raise HubError(f"{FILE}: {self.path} has a malformed hash: {self.md5}, {self.sha256}.")
+        if not 0 <= self.size <= MAX_BYTES:
+            raise HubError(
+                f"{FILE}: {self.path} has a size of {self.size:,} bytes; at most {MAX_BYTES:,} are read."
+            )
         if self.path != self._expected_path():
             raise HubError(f"{FILE}: the {self.kind} of {self.cell_name} cannot be {self.path!r}.")
 
@@ -65,11 +85,10 @@ class Catalogue:
     def _artifact(self, path: str) -> Artifact:
         if path not in self._checked:
             row = self.artifacts[path]
-            known = {key: row[key] for key in Artifact.__dataclass_fields__ if key in row}
-            try:
-                self._checked[path] = Artifact(**known)
-            except TypeError as error:
-                raise HubError(f"{FILE}: the row of {path} is not whole: {error}") from None
+            of_owner: _Kinds = {"env_id": str, "seed": int}
+            kinds = {**_ARTIFACT, **{key: kind for key, kind in of_owner.items() if key in row}}
+            _check(row, kinds, f"{FILE}: the row of {path}")
+            self._checked[path] = Artifact(**{key: row[key] for key in kinds})
         return self._checked[path]
 
     def cell(self, benchmark: str, agent: str, env_id: str) -> Cell:
@@ -188,10 +207,46 @@ def read_catalogue(root: Path) -> Catalogue:
 def _parse(path: Path, _mtime_ns: int, _size: int) -> Catalogue:
     try:
         content = json.loads(path.read_bytes())
-        cells = {f"{row['benchmark']}/{row['agent']}/{row['env_id']}": row for row in content["cells"]}
-        return Catalogue(cells, {row["path"]: row for row in content["artifacts"]}, content["pipelines"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise HubError(f"{path} is not a catalogue ({error!r}). Make it with: dvc repro catalogue") from None
+        cells = {_checked_name(row, f"{path}: cells.{i}"): row for i, row in enumerate(content["cells"])}
+        artifacts = {row["path"]: row for row in content["artifacts"]}
+        pipelines = dict(content["pipelines"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise HubError(f"{path} is not a catalogue ({problem}). Make it with: dvc repro catalogue") from None
+    return Catalogue(cells, artifacts, pipelines)
+
+
+def _checked_name(row: dict[str, Any], where: str) -> str:
+    """Return the name of a row's cell, after a check of the row: it may come from a stranger's repository."""
+    _check(row, _CELL, where)
+    name = str(Cell(row["benchmark"], row["agent"], row["env_id"]))
+    if row["status"] not in ("published", "planned"):
+        raise HubError(f"{where} ({name}): status is {row['status']!r}; expected 'published' or 'planned'.")
+    if row["status"] == "published":
+        _check(row, _PUBLISHED, f"{where} ({name})")
+        _check_numbers(row["seeds"], int, f"{where} ({name}): seeds")
+        _check_numbers(row["interval"] or [0, 0], (int, float), f"{where} ({name}): interval", 2)
+    return name
+
+
+def _check(row: object, kinds: _Kinds, where: str) -> None:
+    if not isinstance(row, dict):
+        raise HubError(f"{where} is {reprlib.repr(row)}; expected keys and values.")
+    for key, kind in kinds.items():
+        if key not in row:
+            raise HubError(f"{where}: {key} is missing.")
+        if not isinstance(row[key], kind) or isinstance(row[key], bool):
+            names = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
+            raise HubError(f"{where}: {key} is {reprlib.repr(row[key])}; expected {names}.")
+
+
+def _check_numbers(
+    values: list[Any], kind: type | tuple[type, ...], where: str, count: int | None = None
+) -> None:
+    if not all(isinstance(value, kind) and not isinstance(value, bool) for value in values) or (
+        len(values) != (count or len(values))
+    ):
+        raise HubError(f"{where} is {reprlib.repr(values)}; expected {count or 'a list of'} numbers.")
 
 
 def _planned_message(cell: Cell, row: dict[str, Any]) -> str:

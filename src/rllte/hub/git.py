@@ -9,24 +9,28 @@ import hashlib
 import json
 import os
 import re
+import signal
 import subprocess
 import warnings
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rllte.environment import cache_dir, offline, writing_cache
+from rllte.environment import cache_dir, offline, timeout_s, writing_cache
 from rllte.errors import HubError, UnknownNameError
 from rllte.files import locked, write_bytes
 
 _URL = re.compile(r"(https?|ssh|git|file)://|[\w.-]+@[\w.-]+:")
+_HOST = re.compile(r"(\[[\da-fA-F:.]+\]|[\w.-]*)(:\d*)?[)\]'\",.;:]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_MAX_BYTES = 2**28  # of catalogue and settings together: thousands of times what this repository has
+_BYTES_PER_S = 100_000  # at least, in a large transfer
 _ALL_REFS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 _OWN_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # of a hook that we may run in
 
 
-class _GitError(HubError):
-    pass
+class GitError(HubError):
+    """git failed, or a server did not answer it in time."""
 
 
 def is_url(repo: str) -> bool:
@@ -35,8 +39,17 @@ def is_url(repo: str) -> bool:
 
 
 def without_password(text: str) -> str:
-    """Return a text without the names and passwords of its URLs."""
-    return re.sub(r"(?<=://)[^/@\s]+@", "", text)
+    """Return a text whose URLs have neither names and passwords nor queries, which may hold a token."""
+    return re.sub(r"://\S+", _without_secrets, text)
+
+
+def _without_secrets(url: re.Match[str]) -> str:
+    plain = re.split("[?#]", url[0][3:], maxsplit=1)[0]
+    authority, slash, path = plain.partition("/")
+    host = authority.rpartition("@")[2]
+    if not _HOST.fullmatch(host) or "@" in path:  # what looks like a host or a path may be part of a password
+        return f"://…{path.rpartition('@')[2]}" if "@" in path else "://…"
+    return f"://{host}{slash}{path}"
 
 
 @functools.cache
@@ -63,7 +76,7 @@ def resolve(repo: str, rev: str) -> str:
         raise HubError(_offline_message(f"the revision {rev!r} of {without_password(repo)}"))
     try:
         commit, kind = _resolve_url(repo, rev)
-    except _GitError as error:
+    except GitError as error:
         if not known:
             raise
         warnings.warn(f"{error} {rev!r} is taken for {known['commit']}, as before.", stacklevel=2)
@@ -75,14 +88,14 @@ def resolve(repo: str, rev: str) -> str:
 def _resolve_local(repo: str, rev: str, where: str = "") -> str:
     try:
         commit = _git("rev-parse", "--verify", "--end-of-options", f"{rev}^{{commit}}", folder=repo)
-    except _GitError:
+    except GitError:
         names = _git("for-each-ref", "--format=%(refname:short)", "refs/tags", "refs/heads", folder=repo)
         raise UnknownNameError("revision", rev, names.decode().split(), where=where or repo) from None
     return commit.decode().strip()
 
 
 def _resolve_url(url: str, rev: str) -> tuple[str, str]:
-    lines = _git("ls-remote", "--", url).decode().splitlines()
+    lines = _git("ls-remote", "--", url, limit_s=timeout_s()).decode().splitlines()
     refs = {name: commit for commit, name in (line.split("\t", 1) for line in lines)}
     for name, kind in (
         (f"refs/tags/{rev}^{{}}", "tag"),
@@ -101,18 +114,24 @@ def _resolve_url(url: str, rev: str) -> tuple[str, str]:
     )
 
 
-def read_files(repo: str, commit: str, paths: Iterable[str]) -> dict[str, bytes]:
+def read_files(repo: str, commit: str, paths: Iterable[str], num_bytes: int = 0) -> dict[str, bytes]:
     """Return the files of a commit that are at these paths or in these folders, by path.
 
     Links and submodules are left out.
 
+    Args:
+        repo: A folder or a URL.
+        commit: The full hash of the commit.
+        paths: Files and folders.
+        num_bytes: How much there is to come, if that is known: large files get more time.
+
     Raises:
-        HubError: The repository has no such commit, or cannot be reached.
+        HubError: The repository has no such commit, cannot be reached, or has a file that is too large.
     """
     folder = _with_commit(repo, commit)
     try:
         rows = _git("ls-tree", "-r", "-z", "--full-tree", commit, "--", *paths, folder=folder).decode()
-    except _GitError:
+    except GitError:
         _resolve_local(folder, commit)  # an error that says what exists, if there is no such commit
         raise
     oids: dict[str, str] = {}
@@ -121,8 +140,10 @@ def read_files(repo: str, commit: str, paths: Iterable[str]) -> dict[str, bytes]
         mode, kind, oid = facts.split(" ")
         if kind == "blob" and mode != "120000":
             oids[path] = oid
-    _fetch_missing(repo, folder, commit, set(oids.values()))
+    _fetch_missing(repo, folder, commit, set(oids.values()), num_bytes)
     asked = "\n".join(oids.values()) + "\n"
+    if oids and not num_bytes:
+        _check_size(repo, folder, commit, asked)
     answer = _git("cat-file", "--batch", folder=folder, stdin=asked.encode()) if oids else b""
     files, position = {}, 0
     for path in oids:
@@ -136,6 +157,16 @@ def read_files(repo: str, commit: str, paths: Iterable[str]) -> dict[str, bytes]
     return files
 
 
+def _check_size(repo: str, folder: str, commit: str, asked: str) -> None:
+    rows = _git("cat-file", "--batch-check=%(objectsize)", folder=folder, stdin=asked.encode()).split()
+    size = sum(int(row) for row in rows if row.isdigit())
+    if size > _MAX_BYTES:
+        raise HubError(
+            f"{without_password(repo)} at {commit[:12]}: catalogue and settings have {size:,} bytes; at most "
+            f"{_MAX_BYTES:,} are read."
+        )
+
+
 def _with_commit(repo: str, commit: str) -> str:
     """Return the folder of a repository that has a commit with its trees."""
     if not is_url(repo):
@@ -144,7 +175,7 @@ def _with_commit(repo: str, commit: str) -> str:
     if not _has(folder, commit):
         try:
             _fetch(repo, f"{commit}:refs/revisions/{commit}", "--depth=1")
-        except _GitError:  # some servers give named commits alone
+        except GitError:  # some servers give named commits alone
             _fetch_history(repo)
     if not _has(folder, commit):
         raise UnknownNameError("revision", commit, (), where=without_password(repo), hint="No branch has it.")
@@ -154,12 +185,12 @@ def _with_commit(repo: str, commit: str) -> str:
 def _has(folder: str, commit: str) -> bool:
     try:
         _git("cat-file", "-e", f"{commit}^{{commit}}", folder=folder)
-    except _GitError:
+    except GitError:
         return False
     return True
 
 
-def _fetch_missing(repo: str, folder: str, commit: str, oids: set[str]) -> None:
+def _fetch_missing(repo: str, folder: str, commit: str, oids: set[str], num_bytes: int) -> None:
     """Ask the server for all objects of a commit at once that a partial clone has left there."""
     if not is_url(repo):
         return
@@ -167,7 +198,7 @@ def _fetch_missing(repo: str, folder: str, commit: str, oids: set[str]) -> None:
     lines = _git(*listing, folder=folder).decode().splitlines()
     missing = {line[1:] for line in lines if line.startswith("?")} & oids
     if missing:  # with negotiation, the server would take them for what comes with a commit that is here
-        _fetch(repo, *sorted(missing), settings=("fetch.negotiationAlgorithm=noop",))
+        _fetch(repo, *sorted(missing), settings=("fetch.negotiationAlgorithm=noop",), num_bytes=num_bytes)
 
 
 def _mirror(url: str) -> Path:
@@ -187,7 +218,7 @@ def _fetch_history(url: str) -> None:
     _fetch(url, *_ALL_REFS, *(["--unshallow"] if is_shallow else []))
 
 
-def _fetch(url: str, *what: str, settings: tuple[str, ...] = ()) -> None:
+def _fetch(url: str, *what: str, settings: tuple[str, ...] = (), num_bytes: int = 0) -> None:
     if offline():
         raise HubError(_offline_message(f"{without_password(url)}, which is not in the cache"))
     options = [what_ for what_ in what if what_.startswith("--")]
@@ -197,23 +228,64 @@ def _fetch(url: str, *what: str, settings: tuple[str, ...] = ()) -> None:
     fetch = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--filter=blob:none", *options)
     mirror = _mirror(url)
     with writing_cache(mirror), locked(mirror.with_suffix(".lock")):
-        _git(*given, *fetch, "origin", "--stdin", folder=str(mirror), stdin="\n".join(refs).encode())
+        limit_s = timeout_s() + num_bytes / _BYTES_PER_S
+        stdin = "\n".join(refs).encode()
+        _git(*given, *fetch, "origin", "--stdin", folder=str(mirror), stdin=stdin, limit_s=limit_s)
 
 
-def _git(*arguments: str, folder: str | None = None, stdin: bytes = b"") -> bytes:
+def _git(
+    *arguments: str, folder: str | None = None, stdin: bytes = b"", limit_s: float | None = None
+) -> bytes:
+    """Run git and return what it prints.
+
+    Args:
+        arguments: The command and its options.
+        folder: The repository.
+        stdin: What git reads.
+        limit_s: After so many seconds git and what it has started are ended.
+
+    Raises:
+        GitError: git failed, or was ended.
+        HubError: git is not installed.
+    """
     environment = {key: value for key, value in os.environ.items() if key not in _OWN_VARIABLES}
     environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     if offline():
         environment["GIT_NO_LAZY_FETCH"] = "1"
     command = ["git", *(("-C", folder) if folder else ()), *arguments]
+    pipe = subprocess.PIPE
     try:
-        done = subprocess.run(command, input=stdin, capture_output=True, env=environment)
+        process = subprocess.Popen(
+            command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+        )
     except FileNotFoundError:
-        raise HubError("There is no program git, which revisions need. Install git.") from None
-    if done.returncode:
-        text = " ".join(without_password(done.stderr.decode(errors="replace")).split()).rstrip(".")
-        raise _GitError(f"git says: {text[-300:] or f'exit code {done.returncode}'}.")
-    return done.stdout
+        raise HubError("git is not installed; loading a revision needs it.") from None
+    try:
+        out, err = process.communicate(stdin, timeout=limit_s)
+    except BaseException as error:
+        _end(process)
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise GitError(
+                f"git {_command(arguments)} got no complete answer within {limit_s:g} s; RLLTE_HUB_TIMEOUT "
+                "sets the limit."
+            ) from None
+        raise
+    if process.returncode:
+        text = " ".join(without_password(err.decode(errors="replace")).split()).rstrip(".")
+        raise GitError(f"git says: {text[-300:] or f'exit code {process.returncode}'}.")
+    return out
+
+
+def _command(arguments: tuple[str, ...]) -> str:
+    """Return which command of git this is: ``fetch``, say, after any ``-c`` settings."""
+    return next(word for i, word in enumerate(arguments) if "-c" not in (word, arguments[i - 1] if i else ""))
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End a process and those that it has started: git leaves the network to others."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
 def _offline_message(what: str) -> str:

@@ -6,13 +6,16 @@ gives one object.
 
 import functools
 import os
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rllte import registry
 from rllte.errors import HubError, UnknownNameError
 from rllte.hub import git
+from rllte.hub.dvc_config import read_config, read_url_config
 from rllte.hub.public import PublicObjects, public_url
 from rllte.hub.source import Source
 
@@ -20,37 +23,33 @@ CONNECTIONS = 16
 
 
 @dataclass(frozen=True)
-class Remote:
+class Remote(ABC):
     """A place with objects named by their md5.
 
     Attributes:
         name: As ``dvc remote list`` prints it.
         url: Where it is, without passwords.
-        prefix: What ``filesystem`` calls the folder of objects.
-        filesystem: Of fsspec, or ``PublicObjects``.
-        is_local: Whether that is this machine's.
         caches: Folders of objects on this machine that are looked at first: DVC's own cache.
-        embedded: The repository, commit and path of a remote that is a folder of the repository itself.
     """
 
     name: str
     url: str
-    prefix: str
-    filesystem: Any
-    is_local: bool
-    caches: tuple[Path, ...] = ()
-    embedded: tuple[str, str, str] | None = None
+    caches: tuple[Path, ...]
 
     def __str__(self) -> str:
         return f"remote {self.name!r} ({self.url})"
 
     @property
+    @abstractmethod
     def needs_network(self) -> bool:
         """Whether objects come from another machine."""
-        if self.embedded is not None:
-            return git.is_url(self.embedded[0])
-        return not self.is_local
 
+    @property
+    @abstractmethod
+    def gives_ranges(self) -> bool:
+        """Whether a part of an object can be read without the rest."""
+
+    @abstractmethod
     def read(self, md5: str, start: int, end: int) -> bytes:
         """Return a range of an object's bytes by one request, as they are: nothing is verified here.
 
@@ -58,40 +57,86 @@ class Remote:
             FileNotFoundError: There is no such object.
             OSError: Or any error of the file system's own.
         """
-        path = f"{md5[:2]}/{md5[2:]}"
-        if self.embedded is not None and not self.filesystem.exists(f"{self.prefix}/{path}"):
-            return self._read_embedded(path)[start:end]
-        data = bytes(self.filesystem.cat_file(f"{self.prefix}/{path}", start=start, end=end))
+
+    def prepare(self, sizes: dict[str, int]) -> dict[str, bytes]:
+        """Return those of many objects that one request brings all together; empty for most remotes.
+
+        Args:
+            sizes: The bytes of each object by its md5.
+        """
+        return {}
+
+
+@dataclass(frozen=True)
+class ObjectRemote(Remote):
+    """A remote that a file system reads: a folder, or a server for objects.
+
+    Attributes:
+        prefix: What ``filesystem`` calls the folder of objects.
+        filesystem: Of fsspec, or ``PublicObjects``.
+        is_local: Whether that is this machine's.
+    """
+
+    prefix: str
+    filesystem: Any = field(repr=False)
+    is_local: bool
+
+    gives_ranges = True
+
+    @property
+    def needs_network(self) -> bool:
+        """Whether objects come from another machine."""
+        return not self.is_local
+
+    def read(self, md5: str, start: int, end: int) -> bytes:
+        """Return a range of an object's bytes."""
+        data = bytes(self.filesystem.cat_file(f"{self.prefix}/{_place(md5)}", start=start, end=end))
         return data if len(data) <= end - start else data[start:end]  # a server may send all of it
 
-    def prepare(self, md5s: list[str]) -> dict[str, bytes]:
-        """Return those of many objects that one request brings all together; empty for most remotes."""
-        if self.embedded is None or not git.is_url(self.embedded[0]):
+
+@dataclass(frozen=True)
+class EmbeddedRemote(Remote):
+    """A remote that is a folder of the repository: its objects are files of a commit.
+
+    Attributes:
+        repo: The repository, a folder or a URL.
+        commit: The full hash of the commit.
+        folder: The path of the folder of objects in the repository.
+    """
+
+    repo: str = field(repr=False)
+    commit: str
+    folder: str
+
+    gives_ranges = False
+
+    @property
+    def needs_network(self) -> bool:
+        """Whether objects come from another machine."""
+        return git.is_url(self.repo)
+
+    def read(self, md5: str, start: int, end: int) -> bytes:
+        """Return a range of an object's bytes: of the folder as it stands, else of the commit."""
+        if not self.needs_network:
+            with suppress(FileNotFoundError):
+                return (Path(self.repo) / self.folder / _place(md5)).read_bytes()[start:end]
+        path = f"{self.folder}/{_place(md5)}"
+        found = git.read_files(self.repo, self.commit, [path], num_bytes=end)
+        if not found:
+            raise FileNotFoundError(f"{path} of {self.commit[:12]}")
+        return found[path][start:end]
+
+    def prepare(self, sizes: dict[str, int]) -> dict[str, bytes]:
+        """Return many objects by one request to the server of a URL."""
+        if not self.needs_network:
             return {}
-        repo, commit, folder = self.embedded
-        paths = {f"{folder}/{md5[:2]}/{md5[2:]}": md5 for md5 in md5s}
-        found = git.read_files(repo, commit, paths)
+        paths = {f"{self.folder}/{_place(md5)}": md5 for md5 in sizes}
+        found = git.read_files(self.repo, self.commit, paths, num_bytes=sum(sizes.values()))
         return {paths[path]: data for path, data in found.items()}
 
-    def _read_embedded(self, path: str) -> bytes:
-        repo, commit, folder = self.embedded or ("", "", "")
-        found = git.read_files(repo, commit, [f"{folder}/{path}"])
-        if not found:
-            raise FileNotFoundError(f"{folder}/{path} of {commit[:12]}")
-        return found[f"{folder}/{path}"]
 
-
-def read_config(root: Path) -> Any:
-    """Return DVC's settings for a repository, with those of the user and of the machine.
-
-    Raises:
-        HubError: They are wrong.
-    """
-    config_module = registry.load("dvc.config")
-    try:
-        return config_module.Config(str(root / ".dvc"), validate=True)
-    except config_module.ConfigError as error:
-        raise HubError(f"{root / '.dvc/config'}: {error}") from None
+def _place(md5: str) -> str:
+    return f"{md5[:2]}/{md5[2:]}"
 
 
 @functools.lru_cache(maxsize=16)
@@ -101,37 +146,47 @@ def open_remote(source: Source) -> Remote:
     Raises:
         UnknownNameError: The repository's DVC settings have no such remote.
         MissingExtraError: Its kind needs a package that is not installed.
-        HubError: There is no default remote, or the settings are wrong.
+        HubError: There is no default remote, or the settings are wrong or not allowed.
     """
-    filesystems = registry.load("dvc.fs")
-    root = source.checkout or source.root
-    config = read_config(root)
+    if source.checkout is None:
+        config, name, folder = read_url_config(source.root, source.remote, str(source))
+    else:
+        config, folder = read_config(source.checkout), None
+        name = _default_name(source, config)
+    cache = config["cache"].get("dir") or (source.checkout and str(source.checkout / ".dvc/cache"))
+    caches = (Path(cache) / "files/md5",) if cache else ()
+    if folder is None:
+        found = _object_remote(config, name, caches)
+        folder = _folder_of_checkout(source, found)
+        if folder is None:
+            return found
+    objects = f"{folder}/files/md5"
+    return EmbeddedRemote(name, f"{objects} of {source}", caches, source.repo, source.commit or "", objects)
+
+
+if hasattr(os, "register_at_fork"):  # connections, and the threads that serve them, are the parent's
+    os.register_at_fork(after_in_child=open_remote.cache_clear)
+
+
+def _default_name(source: Source, config: Any) -> str:
+    """Return the remote of a checkout that the user named, or its default."""
     name = source.remote or config["core"].get("remote")
     if name is None:
         raise HubError(f"{source} has no default DVC remote. Name one of: {', '.join(config['remote'])}")
     if name.lower() not in config["remote"]:
         raise UnknownNameError("remote", name, config["remote"], where=str(source))
+    return str(name)
+
+
+def _object_remote(config: Any, name: str, caches: tuple[Path, ...]) -> ObjectRemote:
+    filesystems = registry.load("dvc.fs")
     settings = filesystems.get_fs_config(config, name=name)
     if path := public_url(settings):
         filesystem, is_local = PublicObjects(CONNECTIONS), False
     else:
         filesystem, path, is_local = _filesystem(filesystems, config, name)
-    embedded = _embedded(source, root, Path(path)) if is_local else None
-    url = str(settings["url"])
-    cache = config["cache"].get("dir") or (source.checkout and str(source.checkout / ".dvc/cache"))
-    return Remote(
-        name=name,
-        url=f"{embedded[2]} of {source}" if embedded else git.without_password(url),
-        prefix=f"{path.rstrip('/')}/files/md5",
-        filesystem=filesystem,
-        is_local=is_local,
-        caches=(Path(cache) / "files/md5",) if cache else (),
-        embedded=embedded,
-    )
-
-
-if hasattr(os, "register_at_fork"):  # connections, and the threads that serve them, are the parent's
-    os.register_at_fork(after_in_child=open_remote.cache_clear)
+    url = git.without_password(str(settings["url"]))
+    return ObjectRemote(name, url, caches, f"{path.rstrip('/')}/files/md5", filesystem, is_local)
 
 
 def _filesystem(filesystems: Any, config: Any, name: str) -> tuple[Any, str, bool]:
@@ -145,10 +200,12 @@ def _filesystem(filesystems: Any, config: Any, name: str) -> tuple[Any, str, boo
         raise HubError(f"The DVC remote {name!r}: {error}") from None
 
 
-def _embedded(source: Source, root: Path, path: Path) -> tuple[str, str, str] | None:
-    if source.commit is None or not path.is_relative_to(root):
+def _folder_of_checkout(source: Source, remote: ObjectRemote) -> str | None:
+    """Return the path of a remote that is a folder of the repository, if a revision is asked for."""
+    path = Path(remote.prefix).parents[1]
+    if source.commit is None or not remote.is_local or not path.is_relative_to(source.repo):
         return None
-    return source.repo, source.commit, f"{path.relative_to(root).as_posix()}/files/md5"
+    return path.relative_to(source.repo).as_posix()
 
 
 def is_permanent(error: BaseException) -> bool:

@@ -32,6 +32,9 @@ class Source:
     rev: str | None = None
     remote: str | None = None
 
+    def __repr__(self) -> str:
+        return f"Source({git.without_password(self.repo)!r}, rev={self.rev!r}, remote={self.remote!r})"
+
     def __str__(self) -> str:
         return git.without_password(self.repo) + (f" at {self.rev}" if self.rev else "")
 

@@ -159,7 +159,7 @@ def _prepare(source: Source, artifacts: list[Artifact]) -> set[Artifact]:
     remote = open_remote(source)
     if remote.needs_network and offline():
         return set()
-    found = remote.prepare([artifact.md5 for artifact in artifacts])
+    found = remote.prepare({artifact.md5: artifact.size for artifact in artifacts})
     return _add_good((artifact, found.get(artifact.md5, b"")) for artifact in artifacts)
 
 
@@ -239,7 +239,7 @@ def _rest(
         before=lambda _: advance(0),  # which says whether it is still wanted
         reraise=True,
     )
-    chunk_size = artifact.size + 1 if remote.embedded else _CHUNK  # git gives whole files
+    chunk_size = _CHUNK if remote.gives_ranges else artifact.size + 1
     while len(data) < artifact.size:
         end = min(len(data) + chunk_size, artifact.size + 1)  # one more than there should be
         try:

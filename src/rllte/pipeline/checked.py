@@ -2,6 +2,7 @@
 
 import dataclasses
 import numbers
+import reprlib
 from typing import Any
 
 from rllte.errors import HubError, UnknownNameError
@@ -23,7 +24,7 @@ def checked(kind: type[Any], values: object, where: str) -> Any:
         HubError: A key is missing, or its value has another type, such as text where a number belongs.
     """
     if not isinstance(values, dict):
-        raise HubError(f"{where} is {values!r}; expected keys and values.")
+        raise HubError(f"{where} is {reprlib.repr(values)}; expected keys and values.")
     joint = ": " if where.endswith(".yaml") else "."
     fields = {field.name: field.type for field in dataclasses.fields(kind)}
     optional = {field.name for field in dataclasses.fields(kind) if has_default(field)}
@@ -56,7 +57,7 @@ def _check_type(value: object, wanted: Any, where: str) -> None:
         return
     if isinstance(value, str) and plain in (int, float):
         raise HubError(f"{where} is the text {value!r}; {_number_hint(value, plain)}")
-    raise HubError(f"{where} is {value!r}; expected {plain.__name__}.")
+    raise HubError(f"{where} is {reprlib.repr(value)}; expected {plain.__name__}.")
 
 
 def _number_hint(text: str, wanted: type) -> str:

@@ -12,6 +12,7 @@ from rllte.names import Cell, Run
 from rllte.pipeline.checked import checked
 
 RELEASE = "release.yaml"
+_MAX_VALUES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -238,9 +239,24 @@ def env_options(shared: BenchmarkParams, own: AgentParams) -> dict[str, Any]:
 
 def _read(root: Path, path: str, kind: type[Any]) -> Any:
     try:
-        values = YAML(typ="safe").load((root / path).read_text())
+        values = YAML(typ="safe").load((root / path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise HubError(f"{path} is not in {root}. Is it a checkout of RLLTE Hub?") from None
-    except YAMLError as error:
+    except (YAMLError, RecursionError, ValueError) as error:
         raise HubError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    _check_size(values, path)
     return checked(kind, values, path)
+
+
+def _check_size(values: object, path: str) -> None:
+    """Raise if a file has too many values: with anchors, a few lines can stand for billions."""
+    left, count = [values], 0
+    while left:
+        value = left.pop()
+        count += 1
+        if count > _MAX_VALUES:
+            raise HubError(f"{path} has more than {_MAX_VALUES:,} values.")
+        if isinstance(value, dict):
+            left += value.values()
+        elif isinstance(value, list):
+            left += value

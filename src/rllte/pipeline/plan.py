@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from ruamel.yaml import YAML
 
 from rllte.files import md5, write_bytes
-from rllte.hub.remote import read_config
+from rllte.hub.dvc_config import read_config
 from rllte.pipeline.lock import read_lock
 
 _MEMO = ".dvc/tmp/rllte-hub/md5.json"

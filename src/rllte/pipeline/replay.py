@@ -12,8 +12,13 @@ from rllte.pipeline.evaluate import play
 from rllte.pipeline.spec import read_spec
 
 
-def replay(source: Source, run: Run) -> list[dict[str, Any]]:
+def replay(source: Source, run: Run, *, trust_repo: bool = False) -> list[dict[str, Any]]:
     """Return one row for each stored episode of a run, in order.
+
+    Args:
+        source: Where the run is published.
+        run: Which run.
+        trust_repo: As ``load_models`` takes it.
 
     Returns:
         Rows with ``split``, ``episode``, the ``published`` return and the ``replayed`` one. On the kind of
@@ -25,7 +30,9 @@ def replay(source: Source, run: Run) -> list[dict[str, Any]]:
     catalogue = source.catalogue
     cell = catalogue.cell(run.cell.benchmark, run.cell.agent, run.cell.env_id)
     artifacts = {kind: catalogue.artifact(Run(cell, run.seed), kind) for kind in ("model", "scores")}
-    model = torchscript.load(fetch(source, artifacts["model"]), artifacts["model"].path)
+    model = torchscript.load(
+        fetch(source, artifacts["model"]), artifacts["model"].path, trust_repo=trust_repo
+    )
     stored = tables.read_parquet(fetch(source, artifacts["scores"]), tables.SCORES, artifacts["scores"].path)
     spec, rows = read_spec(source.root, cell), []
     for split in spec.splits:

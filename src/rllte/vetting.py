@@ -1,0 +1,261 @@
+"""Checking a TorchScript archive without running it.
+
+TorchScript is code: ``torch.jit.load`` runs the ``__setstate__`` of its classes, and its operators can read
+and write files. An archive passes only if it is made of what this package's own exports are made of: the same
+kinds of records, pickle instructions, classes and calls, which ``vetting.json`` lists. Nothing is unpickled
+into real objects and no code is compiled; Python's own parser reads it. What passes is written into a new
+archive, so that torch reads exactly the records that were checked.
+"""
+
+import ast
+import functools
+import importlib.resources
+import io
+import json
+import math
+import pickle
+import pickletools
+import re
+import zipfile
+from typing import Any, NamedTuple, NoReturn
+
+from rllte.errors import HubError
+
+MAX_CODE_BYTES = 2**20
+MAX_PICKLE_BYTES = 2**24
+_RECORD = re.compile(
+    r"archive/(version|byteorder|extra/metadata\.json|(data|constants)(\.pkl|/\d+)|code/__torch__/[\w/]+\.py)"
+)
+_MANGLED = re.compile(r"\.___torch_mangle_\d+")
+_CODE_CHARACTERS = re.compile(
+    r"[ !-&(-\[\]-~\n]*"
+)  # printable ASCII without ' and \: one way to read each string
+_TEMPORARY = re.compile(r"_\d+")  # the exporter's variables, which may hold a function
+_MODULES = {"torch", "__torch__", "ops", "CONSTANTS"}
+_ITEM_BYTES = {"FloatStorage": 4}
+
+
+class Refused(Exception):
+    """What in an archive is not as in this package's own exports."""
+
+
+def vetted(data: bytes, name: str) -> bytes:
+    """Return an archive with the same records, all of which were checked.
+
+    Args:
+        data: The archive.
+        name: What errors call it.
+
+    Raises:
+        HubError: It has something that this package's own exports do not have.
+    """
+    try:
+        records = read_records(data)
+    except Refused as error:
+        raise HubError(f"{name} is not a TorchScript model of this package: {error}.") from None
+    try:
+        if unknown := sorted(words(records) - _known()):
+            _refuse(f"it uses {', '.join(map(repr, unknown[:5]))}{', …' if unknown[5:] else ''}")
+    except (Refused, RecursionError, MemoryError) as error:
+        raise HubError(
+            f"{name} was not loaded: {error or type(error).__name__}. Models of this package do not have "
+            "that, and a TorchScript archive can run code. If you trust whoever made it: trust_repo=True."
+        ) from None
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for record, content in records.items():
+            archive.writestr(zipfile.ZipInfo(record), content)
+    return buffer.getvalue()
+
+
+def read_records(data: bytes) -> dict[str, bytes]:
+    """Return the records of an archive by name.
+
+    Raises:
+        Refused: It is not a plain archive of known records.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            infos = archive.infolist()
+            names = [info.filename for info in infos]
+            if len(set(names)) < len(names):
+                _refuse("two of its records have the same name")
+            for info in infos:
+                if not _RECORD.fullmatch(info.filename):
+                    _refuse(f"it has a record {info.filename!r}")
+                if info.compress_type != zipfile.ZIP_STORED or info.file_size > len(data):
+                    _refuse(f"its record {info.filename!r} is compressed")
+            return {name: archive.read(name) for name in names}
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise Refused(f"it is not an archive ({error})") from None
+
+
+def words(records: dict[str, bytes]) -> set[str]:
+    """Return what an archive is made of: its instructions, classes and calls, each as one text.
+
+    Raises:
+        Refused: Its code or a tensor has a form that no export has.
+    """
+    found: set[str] = set()
+    for name, content in records.items():
+        if name.endswith(".pkl"):
+            found |= _words_of_pickle(name, content, records)
+        elif name.endswith(".py"):
+            found |= _words_of_code(name, content)
+    return found
+
+
+@functools.cache
+def _known() -> frozenset[str]:
+    text = importlib.resources.files("rllte").joinpath("vetting.json").read_text(encoding="utf-8")
+    return frozenset(json.loads(text))
+
+
+def _refuse(text: str) -> NoReturn:
+    raise Refused(text)
+
+
+def _words_of_pickle(name: str, content: bytes, records: dict[str, bytes]) -> set[str]:
+    if len(content) > MAX_PICKLE_BYTES:
+        _refuse(f"{name} has {len(content):,} bytes")
+    try:
+        codes = {f"pickle {code.name}" for code, _, _ in pickletools.genops(content)}
+    except ValueError as error:
+        raise Refused(f"{name} is not a pickle ({error})") from None
+    if unknown := codes - _known():  # before it is interpreted, with stand-ins for all classes
+        return unknown
+    reader = _StandIns(content, name.removesuffix(".pkl"), records)
+    try:
+        reader.load()
+    except Refused:
+        raise
+    except Exception as error:  # whatever nonsense does
+        raise Refused(f"{name} cannot be read ({type(error).__name__})") from None
+    return codes | reader.found
+
+
+class _Storage(NamedTuple):
+    numel: int
+
+
+class _StandIns(pickle.Unpickler):
+    """Reads a pickle with a stand-in for each class; checks that its tensors lie inside of their records."""
+
+    def __init__(self, content: bytes, folder: str, records: dict[str, bytes]) -> None:
+        super().__init__(io.BytesIO(content))
+        self._folder, self._records, self.found = folder, records, set[str]()
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return a stand-in that makes nothing real."""
+        full = _MANGLED.sub("", f"{module} {name}")
+        self.found.add(f"class {full}")
+        if full == "torch._utils _rebuild_tensor_v2":
+            return _check_tensor
+        if full.startswith("torch ") and name in _ITEM_BYTES:
+            return name
+        return type("StandIn", (), {"__init__": lambda self, *_: None, "__setstate__": lambda self, _: None})
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        """Return a storage whose record has as many bytes as it says."""
+        match pid:
+            case ("storage", str(kind), str(key), "cpu", int(numel)) if kind in _ITEM_BYTES:
+                record = self._records.get(f"{self._folder}/{key}", b"")
+                if numel >= 0 and len(record) == numel * _ITEM_BYTES[kind]:
+                    return _Storage(numel)
+        _refuse(f"the tensor {pid!r} is not in its record")
+
+
+def _check_tensor(storage: Any, offset: int, size: Any, stride: Any, *_: object) -> None:
+    numbers = (offset, *size, *stride)
+    if not isinstance(storage, _Storage) or not all(type(n) is int and n >= 0 for n in numbers):
+        _refuse("a tensor has no storage, size or stride")
+    if len(size) != len(stride) or math.prod(size) > storage.numel:
+        _refuse("a tensor is larger than its storage")
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if 0 not in size and last >= storage.numel:
+        _refuse("a tensor ends after its storage")
+
+
+def _words_of_code(name: str, content: bytes) -> set[str]:
+    if len(content) > MAX_CODE_BYTES:
+        _refuse(f"{name} has {len(content):,} bytes")
+    text = content.decode("latin-1")
+    if not _CODE_CHARACTERS.fullmatch(text) or "#" in text or '"""' in text:
+        _refuse(f"{name} has characters that code of exports does not have")
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError) as error:
+        raise Refused(f"{name} cannot be parsed ({error})") from None
+    reader = _Words()
+    reader.visit(tree)
+    return reader.found
+
+
+class _Words(ast.NodeVisitor):
+    """Collects the kinds of syntax, and every name that is not a variable."""
+
+    def __init__(self) -> None:
+        self.found: set[str] = set()
+        self._variables: set[str] = set()
+
+    def generic_visit(self, node: ast.AST) -> None:
+        """Note the kind of syntax."""
+        self.found.add(f"syntax {type(node).__name__}")
+        super().generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        """Note the name of a function, and know its variables while its body is read."""
+        self.found.add(f"def {node.name}")
+        stores = (part for part in ast.walk(node) if isinstance(part, ast.Name))
+        self._variables = {part.id for part in stores if isinstance(part.ctx, ast.Store)}
+        self._variables |= {part.arg for part in ast.walk(node) if isinstance(part, ast.arg)}
+        if reserved := self._variables & _MODULES:
+            _refuse(f"it has a variable {min(reserved)!r}")
+        self.generic_visit(node)
+        self._variables = set()
+
+    def visit_Call(self, node: ast.Call) -> None:
+        """Note what is called: a method by its name, a function by its full name."""
+        self.found.add("syntax Call")
+        if isinstance(node.func, ast.Attribute) and _dotted(node.func) is None:
+            self.found.add(f"method {node.func.attr}")
+            self.visit(node.func.value)
+        elif isinstance(node.func, ast.Attribute):
+            self.visit(node.func)
+        elif not isinstance(node.func, ast.Name):
+            _refuse("it calls what is neither a function nor a method")
+        elif not (node.func.id in self._variables and _TEMPORARY.fullmatch(node.func.id)):
+            self.found.add(f"call {node.func.id}")
+        if isinstance(node.func, ast.Name) and node.func.id == "getattr":
+            match node.args:
+                case [_, ast.Constant(value=str(name))] if not name.isdigit():
+                    self.found.add(f"attribute {name}")
+                case [_, ast.Constant(value=str())]:
+                    pass  # a layer of a Sequential, by its number
+                case _:
+                    _refuse("it looks up an attribute by a name that is not written there")
+        for part in (*node.args, *node.keywords):
+            self.visit(part)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        """Note a function or class of a module by its full name, and an attribute by its own."""
+        dotted = _dotted(node)
+        self.found.add(f"name {dotted}" if dotted else f"attribute {node.attr}")
+        if not dotted:
+            self.visit(node.value)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        """Note a name that is not a variable of the function."""
+        if isinstance(node.ctx, ast.Load) and node.id not in self._variables:
+            self.found.add(f"name {node.id}")
+
+
+def _dotted(node: ast.AST) -> str | None:
+    """Return ``torch.conv2d`` of a chain that begins with a module, and None of any other."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name) or node.id not in _MODULES:
+        return None
+    return _MANGLED.sub("", ".".join([node.id, *reversed(parts)]))
