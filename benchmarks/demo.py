@@ -10,7 +10,7 @@ from rllte.common.utils import get_episode_statistics
 from rllte.env import make_envpool_minigrid_env
 from rllte.files import md5
 from rllte.hub import MiniGrid
-from rllte.hub.catalogue import read_catalogue
+from rllte.hub.store.catalogue import read_catalogue
 from rllte.names import Cell, Run
 
 ROOT = Path(__file__).parents[1]

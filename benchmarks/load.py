@@ -26,8 +26,8 @@ from synthetic_hub import ROOT, cell_row, commit, make_hub
 
 from rllte.hub import Atari, available
 from rllte.hub.benchmark import _read_table
-from rllte.hub.source import Source, make_source
-from rllte.hub.store import cache_path, fetch, fetch_all
+from rllte.hub.store.cache import cache_path, fetch, fetch_all
+from rllte.hub.store.source import Source, make_source
 from rllte.names import Cell
 
 NUM_ENVS, NUM_SEEDS, MODEL_BYTES = 57, 10, 200_000

@@ -21,7 +21,7 @@ from rllte.agent.onpolicy import OnPolicyAgent
 from rllte.agent.rollout import Batch
 from rllte.hub.benchmark import BENCHMARK_CLASSES
 from rllte.names import Cell
-from rllte.pipeline.spec import read_spec
+from rllte.recipes.spec import read_spec
 from rllte.seeding import env_seeds
 from rllte.torch_setup import keep_freed_memory
 

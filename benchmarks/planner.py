@@ -12,9 +12,9 @@ import click
 from dvc.stage.serialize import to_single_stage_lockfile
 from ruamel.yaml import YAML
 
-from rllte.pipeline.lock import entry_text
-from rllte.pipeline.plan import Plan
-from rllte.pipeline.record import merge_entries, open_repository
+from rllte.runner.dvc_records import merge_entries, open_repository
+from rllte.runner.locks import entry_text
+from rllte.runner.staleness import Plan
 
 ROOT = Path(__file__).parents[1]
 
@@ -79,7 +79,7 @@ def main(num_runs: int, repeats: int, as_json: bool) -> None:
         files = make_repository(root, num_runs)
         plan = Plan(root)
         print(f"{len(plan.stages):,} stages, {len(plan.reasons)} stale")
-        planner = "from pathlib import Path; from rllte.pipeline.plan import Plan; Plan(Path('.'))"
+        planner = "from pathlib import Path; from rllte.runner.staleness import Plan; Plan(Path('.'))"
         commands = {
             "planner_s": (sys.executable, "-c", planner),
             "dvc_status_s": ("dvc", "status", "-q", *files),

@@ -14,7 +14,7 @@ from rllte.agent.base import Agent
 from rllte.agent.offpolicy import OffPolicyAgent
 from rllte.hub.benchmark import BENCHMARK_CLASSES
 from rllte.names import Cell
-from rllte.pipeline.params import read_support
+from rllte.recipes.params import read_support
 from rllte.seeding import env_seeds
 from rllte.torch_setup import keep_freed_memory, torch_threads
 

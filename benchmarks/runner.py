@@ -12,14 +12,14 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 import click
 from planner import make_recipes
 
-from rllte.pipeline import lock
-from rllte.pipeline.batch import Summary, _note, _record
-from rllte.pipeline.display import Display
-from rllte.pipeline.place import Checkout
-from rllte.pipeline.plan import Plan
-from rllte.pipeline.planned import Lines
-from rllte.pipeline.runner import execute
-from rllte.pipeline.work import Outcome, Task, stale_work
+from rllte.runner import locks as lock
+from rllte.runner.additions import Lines
+from rllte.runner.batch import Summary, _note, _record
+from rllte.runner.display import Display
+from rllte.runner.ray_tasks import execute
+from rllte.runner.staleness import Plan
+from rllte.runner.tasks import Outcome, Task, stale_work
+from rllte.runner.workspaces import Checkout
 
 
 def sleep(place: Checkout, task: Task, board: Any) -> Outcome:

@@ -13,7 +13,7 @@ from s3_server import BUCKET, S3Server
 
 from rllte import tables
 from rllte.files import md5, sha256
-from rllte.hub import bundle
+from rllte.hub.store import table_archive
 from rllte.names import Cell, Run, tables_path
 
 ROOT = Path(__file__).parents[1]
@@ -66,7 +66,7 @@ def make_hub(root: Path, cells: list[Cell], num_seeds: int, model_bytes: int, se
             packed += [(row["path"], data)] if row["kind"] != "model" else []
     names = {"benchmark": cells[0].benchmark, "agent": cells[0].agent}
     path = tables_path(**names)
-    artifacts.append(listed({"path": path, "kind": "tables", **names}, bundle.write(packed)))
+    artifacts.append(listed({"path": path, "kind": "tables", **names}, table_archive.write(packed)))
     content = {"format": 1, "cells": [cell_row(cell, num_seeds) for cell in cells], "artifacts": artifacts}
     write_checkout(root, {**content, "pipelines": {}}, server)
     server.filesystem().pipe(objects)

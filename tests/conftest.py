@@ -112,10 +112,10 @@ def make_repository(root):
 
 def make_runs(root):
     """Train, evaluate and export the runs of a repository, and collect their cell, without DVC."""
-    from rllte.pipeline.collect import collect
-    from rllte.pipeline.evaluate import evaluate
-    from rllte.pipeline.export import export
-    from rllte.pipeline.train import train
+    from rllte.stages.collect import collect
+    from rllte.stages.evaluate import evaluate
+    from rllte.stages.export import export
+    from rllte.stages.train import train
 
     for run in RUNS:
         train(root, run)
@@ -126,8 +126,8 @@ def make_runs(root):
 
 def record(root):
     """Pack and list what was collected, record it with DVC, and push it."""
-    from rllte.pipeline.catalogue import build_catalogue
-    from rllte.pipeline.collect import pack_tables
+    from rllte.publish.catalogue import build_catalogue
+    from rllte.publish.table_archives import pack_tables
 
     run_program("dvc", "commit", "-q", "-f", "pipelines/minigrid/ppo/dvc.yaml", cwd=root)
     pack_tables(root, "minigrid/ppo")

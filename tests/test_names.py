@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from rllte.errors import HubError, MissingArtifactError, MissingExtraError, UnknownNameError
+from rllte.extras import load
 from rllte.files import md5, sha256, write_bytes
 from rllte.names import Cell, Run, benchmark_name
-from rllte.registry import load
 
 
 @pytest.mark.parametrize(
@@ -104,4 +104,4 @@ def test_an_error_comes_whole_out_of_a_worker_process(error):
 
 def test_a_missing_module_of_another_package_stays_an_import_error():
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
-        load("no_such_module")
+        load("no_such_module:x", "This needs")

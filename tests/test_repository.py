@@ -13,14 +13,14 @@ from ruamel.yaml import YAML
 
 from rllte import tables
 from rllte.env import ENVS
+from rllte.extras import load
 from rllte.files import md5, sha256
-from rllte.hub.catalogue import read_catalogue
+from rllte.hub.store.catalogue import read_catalogue
 from rllte.names import BENCHMARKS, Cell, Run
-from rllte.pipeline.catalogue import build_catalogue
-from rllte.pipeline.params import read_agent, read_runs, read_support
-from rllte.pipeline.planned import release_lines
-from rllte.pipeline.spec import read_spec
-from rllte.registry import load
+from rllte.publish.catalogue import build_catalogue
+from rllte.recipes.params import read_agent, read_runs, read_support
+from rllte.recipes.spec import read_spec
+from rllte.runner.additions import release_lines
 
 ROOT = Path(__file__).parents[1]
 PIPELINES = sorted(path.parent for path in ROOT.glob("pipelines/*/*/dvc.yaml"))
@@ -63,7 +63,7 @@ def test_every_agent_of_the_support_list_has_a_pipeline(benchmark):
 @pytest.mark.parametrize("benchmark", ENVS)
 def test_every_environment_of_the_support_list_can_be_stepped(benchmark):
     for env_id in read_support(ROOT, benchmark).env_ids:
-        envs = load(ENVS[benchmark])(env_id, num_envs=2, seed=0)
+        envs = load(ENVS[benchmark], "Environments need")(env_id, num_envs=2, seed=0)
         envs.reset()
         obs, rewards, *_ = envs.step(envs.action_space.sample())
         assert obs.isfinite().all()

@@ -12,7 +12,7 @@ from rllte.agent import AGENTS
 from rllte.agent.drqv2 import DrQv2, PixelActor, PixelPolicy
 from rllte.agent.encoders import PixelCNN
 from rllte.names import Cell
-from rllte.pipeline.spec import read_spec
+from rllte.recipes.spec import read_spec
 from tests.agent.conftest import ROOT, SMALL, make_agent
 
 FILE = Path(vetting.__file__).with_name("vetting.json")

@@ -4,8 +4,8 @@ import dataclasses
 from pathlib import Path
 
 from rllte.names import Cell
-from rllte.pipeline.spec import override, read_spec
-from rllte.pipeline.train import make_agent as build
+from rllte.recipes.build import make_agent as build
+from rllte.recipes.spec import override, read_spec
 
 ROOT = Path(__file__).parents[2]
 

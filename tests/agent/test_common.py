@@ -10,7 +10,7 @@ from rllte import torchscript
 from rllte.agent import AGENTS
 from rllte.env.dmc_pixels import renderer_problem
 from rllte.errors import HubError
-from rllte.pipeline.spec import read_spec
+from rllte.recipes.spec import read_spec
 from rllte.tables import to_parquet
 from rllte.torch_setup import torch_device as make_device
 from tests.agent.conftest import ROOT, SMALL, make_agent

@@ -6,14 +6,14 @@ import torch
 from rllte.common.utils import get_episode_statistics
 from rllte.env import ENVS, make_envpool_dmc_env, make_envpool_minigrid_env
 from rllte.errors import HubError, UnknownNameError
-from rllte.registry import load
+from rllte.extras import load
 
 FORWARD, RIGHT, LEFT = 2, 1, 0
 TO_THE_GOAL = [FORWARD, FORWARD, RIGHT, FORWARD, FORWARD]  # in Empty-5x5 the goal is in the far corner
 
 
 def make(benchmark, **kwargs):
-    return load(ENVS[benchmark])(**kwargs)
+    return load(ENVS[benchmark], "Environments need")(**kwargs)
 
 
 @pytest.mark.parametrize("benchmark", ENVS)

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.s3_server import BUCKET, s3_server
 from rllte.files import md5, sha256
-from rllte.hub.source import make_source
+from rllte.hub.store.source import make_source
 from rllte.names import Run
 from tests.conftest import CELL, git, run_program
 

@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from rllte.environment import cache_dir
+from rllte.config import cache_dir
 from rllte.errors import HubError
 from rllte.files import locked, md5, sha256
 from rllte.hub import MiniGrid
-from rllte.hub.source import make_source
-from rllte.hub.store import cache_path
+from rllte.hub.store.cache import cache_path
+from rllte.hub.store.source import make_source
 from tests.conftest import CELL, RUNS, git, run_program
 from tests.test_cli import run
 
@@ -217,7 +217,7 @@ def test_a_read_only_cache_loads_what_it_has(hub, small_disk, monkeypatch):
 
 
 def test_many_tables_of_one_agent_come_in_one_file(hub, monkeypatch):
-    from rllte.hub.remote import ObjectRemote
+    from rllte.hub.store.remote import ObjectRemote
 
     asked, read = [], ObjectRemote.read
     monkeypatch.setattr(
@@ -226,8 +226,8 @@ def test_many_tables_of_one_agent_come_in_one_file(hub, monkeypatch):
     source = make_source()
     zipped = source.catalogue.bundle("minigrid", "ppo")
     tables = source.catalogue.tables("minigrid", "ppo")
-    monkeypatch.setattr("rllte.hub.bundle.ENOUGH_CELLS", 1)
-    monkeypatch.setattr("rllte.hub.bundle.ENOUGH_TABLES", 2)
+    monkeypatch.setattr("rllte.hub.store.table_archive.ENOUGH_CELLS", 1)
+    monkeypatch.setattr("rllte.hub.store.table_archive.ENOUGH_TABLES", 2)
     MiniGrid().load_scores(**NAMES)
     assert asked == [zipped.md5]
     for artifact in tables:
@@ -240,8 +240,8 @@ def test_a_damaged_file_of_tables_costs_only_time(hub, monkeypatch):
     path = hub / "remote/files/md5" / zipped.md5[:2] / zipped.md5[2:]
     path.chmod(0o644)
     path.write_bytes(path.read_bytes()[::-1])
-    monkeypatch.setattr("rllte.hub.bundle.ENOUGH_CELLS", 1)
-    monkeypatch.setattr("rllte.hub.bundle.ENOUGH_TABLES", 2)
+    monkeypatch.setattr("rllte.hub.store.table_archive.ENOUGH_CELLS", 1)
+    monkeypatch.setattr("rllte.hub.store.table_archive.ENOUGH_TABLES", 2)
     assert MiniGrid().load_scores(**NAMES).shape == (2, 4)
 
 
@@ -255,7 +255,7 @@ def test_dvcs_own_cache_is_read_before_the_remote_and_nothing_is_written(hub, mo
 
 
 def test_a_table_that_nobody_asked_for_may_be_missing(hub, monkeypatch):
-    monkeypatch.setattr("rllte.hub.bundle.ENOUGH_CELLS", 1)
+    monkeypatch.setattr("rllte.hub.store.table_archive.ENOUGH_CELLS", 1)
     source = make_source()
     for artifact in (source.catalogue.bundle("minigrid", "ppo"), artifact_of(CELL.path("curves"))):
         path = hub / "remote/files/md5" / artifact.md5[:2] / artifact.md5[2:]

@@ -15,8 +15,8 @@ from rllte import tables
 from rllte.errors import HubError
 from rllte.files import md5, sha256
 from rllte.hub import MiniGrid
-from rllte.hub.public import PublicObjects
-from rllte.hub.source import make_source
+from rllte.hub.store.http import PublicObjects
+from rllte.hub.store.source import make_source
 from tests.conftest import CELL, git
 
 NAMES = {"agent": "ppo", "env_id": "Empty-5x5-v0"}

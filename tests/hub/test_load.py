@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from rllte.environment import cache_dir
+from rllte.config import cache_dir
 from rllte.errors import HubError, MissingArtifactError, MissingExtraError, UnknownNameError
 from rllte.hub import Atari, DMControl, MiniGrid, Procgen, available
 from rllte.tables import CURVES, SCORES, read_parquet

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rllte.environment import cache_dir
+from rllte.config import cache_dir
 from rllte.errors import HubError, MissingArtifactError, UnknownNameError
-from rllte.hub import MiniGrid, available, diff, git
-from rllte.hub.check import pinned_revisions
-from rllte.hub.source import make_source
-from rllte.hub.store import fetch, fetch_all
+from rllte.hub import MiniGrid, available, diff
+from rllte.hub.store import git
+from rllte.hub.store.cache import fetch, fetch_all
+from rllte.hub.store.maintenance import pinned_revisions
+from rllte.hub.store.source import make_source
 from tests.conftest import CELL, RUNS, edit_yaml, record, run_program
 from tests.conftest import git as run_git
 
@@ -25,7 +26,7 @@ SCORES = CELL.path("scores")
 @pytest.fixture(scope="module")
 def template(published_hub, tmp_path_factory):
     """A repository whose ``v1`` has two seeds, and whose branch has one seed and other settings."""
-    from rllte.pipeline.collect import collect
+    from rllte.stages.collect import collect
 
     root = tmp_path_factory.mktemp("origin") / "hub"
     run_git(root.parent, "clone", "-q", str(published_hub), str(root))

@@ -14,19 +14,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from rllte.environment import cache_dir
+from rllte.config import cache_dir
 from rllte.errors import HubError, MissingArtifactError, UnknownNameError
 from rllte.hub import MiniGrid
-from rllte.hub.public import PublicObjects
-from rllte.hub.remote import ObjectRemote, open_remote
-from rllte.hub.source import make_source
-from rllte.hub.store import fetch, fetch_all
+from rllte.hub.store.cache import fetch, fetch_all
+from rllte.hub.store.http import PublicObjects
+from rllte.hub.store.remote import ObjectRemote, open_remote
+from rllte.hub.store.source import make_source
 from tests.conftest import CELL, path_of_python, run_program, wait_for
 from tests.hub.conftest import MODEL, key, put_large
 
 NAMES = {"agent": "ppo", "env_id": "Empty-5x5-v0"}
 LARGE = 80 * 2**20
-FETCH = "from rllte.hub.source import make_source; from rllte.hub.store import fetch; s = make_source(); "
+FETCH = (
+    "from rllte.hub.store.source import make_source; from rllte.hub.store.cache import fetch; "
+    "s = make_source(); "
+)
 
 
 def artifact_of(path):

@@ -5,7 +5,7 @@
 
 from typing import Any
 
-from rllte import registry
+from rllte.extras import load
 
 ENVS = {
     "atari": "rllte.env.atari:make_envpool_atari_env",
@@ -31,4 +31,4 @@ def __getattr__(name: str) -> Any:
     """Import a ``make_`` function at its first use."""
     if name not in _EXPORTS:
         raise AttributeError(f"module 'rllte.env' has no attribute {name!r}")
-    return registry.load(_EXPORTS[name], "Environments need")
+    return load(_EXPORTS[name], "Environments need")

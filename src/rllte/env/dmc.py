@@ -17,10 +17,10 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from rllte import registry
 from rllte.env.package import PackageVectorEnv
 from rllte.env.vector import Array, EnvpoolVectorEnv, check_task
 from rllte.errors import HubError
+from rllte.extras import requires_extra
 
 TASKS = {
     env_id: "".join(word.capitalize() for word in env_id.replace("cup_", "ball_in_cup_").split("_")) + "-v1"
@@ -105,8 +105,11 @@ def make_envpool_dmc_env(
         UnknownNameError: There is no such task.
     """
     if from_pixels:
-        make = registry.load("rllte.env.dmc_pixels:make_envpool_dmc_pixels_env", "Environments need")
-        return make(env_id, num_envs, seed, device, num_threads, frame_stack, action_repeat, image_size)
+        with requires_extra("Environments need"):
+            from rllte.env.dmc_pixels import make_envpool_dmc_pixels_env
+        return make_envpool_dmc_pixels_env(
+            env_id, num_envs, seed, device, num_threads, frame_stack, action_repeat, image_size
+        )
     check_task("dmc", env_id, env_id, {name: name for name in TASKS})
     options: dict[str, Any] = {
         "num_envs": num_envs,
@@ -117,8 +120,9 @@ def make_envpool_dmc_env(
         "num_threads": num_threads,
     }
     if env_id.startswith(_FROM_PACKAGE):
-        make_env = registry.load("rllte.env.dmc_control:ControlEnv", f"{env_id} needs")
-        return PackageVectorEnv(env_id, make_env=partial(make_env, env_id), **options)
+        with requires_extra(f"{env_id} needs"):
+            from rllte.env.dmc_control import ControlEnv
+        return PackageVectorEnv(env_id, make_env=partial(ControlEnv, env_id), **options)
     keys = _OBSERVATION_KEYS.get(env_id) or _OBSERVATION_KEYS.get(env_id.split("_")[0])
 
     def read_obs(raw: dict[str, Array]) -> Array:

@@ -10,7 +10,7 @@ where nobody gets through.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ import torch
 
 from rllte.env.package import AnyEnv, PackageVectorEnv
 from rllte.env.vector import EnvpoolVectorEnv, check_task, discrete_space, integers
-from rllte.registry import load
+from rllte.extras import requires_extra
 
 PREFIX = "MiniGrid-"
 _FROM_PACKAGE = "MiniGrid-MultiRoom-"
@@ -74,5 +74,7 @@ def _view_space(space: gym.Space[Any]) -> gym.Space[Any]:
 def _make_package_env(task_id: str) -> AnyEnv:
     with warnings.catch_warnings():  # pygame's, of a module of setuptools
         warnings.simplefilter("ignore")
-        only_image = load("minigrid.wrappers:ImgObsWrapper", f"{task_id} needs")
-        return only_image(gym.make(task_id, disable_env_checker=True).unwrapped)
+        with requires_extra(f"{task_id} needs"):
+            from minigrid.wrappers import ImgObsWrapper
+        wrapper: Callable[[Any], AnyEnv] = ImgObsWrapper
+        return wrapper(gym.make(task_id, disable_env_checker=True).unwrapped)

@@ -7,20 +7,22 @@ Example:
     (5, 100)
 """
 
-from importlib import import_module
+from typing import TYPE_CHECKING
 
-TYPE_CHECKING = False  # as typing has it, which takes longer to import than all of this
 if TYPE_CHECKING:
     from rllte.hub.benchmark import Atari, DMControl, MiniGrid, Procgen, available
-    from rllte.hub.compare import diff
+    from rllte.hub.changes import diff
 
 __all__ = ["Atari", "DMControl", "MiniGrid", "Procgen", "available", "diff"]
 
 
-def __getattr__(name: str) -> object:  # importing the package alone loads nothing
+def __getattr__(name: str) -> object:
+    """Import a public name at its first use: importing the package alone loads nothing."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("rllte.hub.compare" if name == "diff" else "rllte.hub.benchmark"), name)
+    from rllte.hub import benchmark, changes
+
+    return getattr(changes if name == "diff" else benchmark, name)
 
 
 def __dir__() -> list[str]:

@@ -5,10 +5,10 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rllte import registry
 from rllte.errors import HubError, UnknownNameError
-from rllte.hub.source import make_source
-from rllte.hub.store import fetch
+from rllte.extras import requires_extra
+from rllte.hub.store.cache import fetch
+from rllte.hub.store.source import make_source
 from rllte.names import Cell, Run
 
 if TYPE_CHECKING:
@@ -148,9 +148,11 @@ class Benchmark:
         """
         run = Run(self.source.catalogue.cell(self.name, agent, env_id), seed)
         artifact = self.source.catalogue.artifact(run, "model")
-        load = registry.load("rllte.torchscript:load", "Models need")
-        place = registry.load("rllte.torch_setup:torch_device")(device)
-        return load(fetch(self.source, artifact), artifact.path, place, trust_repo=trust_repo)
+        with requires_extra("Models need"):
+            from rllte import torchscript
+            from rllte.torch_setup import torch_device
+        place = torch_device(device)
+        return torchscript.load(fetch(self.source, artifact), artifact.path, place, trust_repo=trust_repo)
 
     def load_apis(
         self,
@@ -179,10 +181,11 @@ class Benchmark:
             HubError: A value is of the wrong kind, or the device is not there.
         """
         cell = self.source.catalogue.cell(self.name, agent, env_id)
-        spec_module = registry.load("rllte.pipeline.spec", "Training needs")
-        train_module = registry.load("rllte.pipeline.train", "Training needs")
-        spec = spec_module.override(spec_module.read_spec(self.source.root, cell, scale), settings)
-        return train_module.make_agent(spec, Run(cell, seed).seed, device)
+        with requires_extra("Training needs"):
+            from rllte.recipes.build import make_agent
+            from rllte.recipes.spec import override, read_spec
+        spec = override(read_spec(self.source.root, cell, scale), settings)
+        return make_agent(spec, Run(cell, seed).seed, device)
 
 
 @functools.lru_cache(maxsize=256)

@@ -1,0 +1,145 @@
+"""Commands that show what the hub has: list, show, curves, scores, plot and play."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rllte.cli.options import as_json, current_source, source_and_cell, source_options, trust_repo
+from rllte.errors import printable
+from rllte.extras import requires_extra
+from rllte.names import Run
+
+
+@click.command(name="list")
+@click.option("--benchmark", help="Only this benchmark.")
+@click.option("--agent", help="Only this agent.")
+@click.option("--env-id", help="Only this environment.")
+@click.option("--planned", is_flag=True, help="List what is planned, not published yet.")
+@as_json
+def list_cells(
+    benchmark: str | None, agent: str | None, env_id: str | None, planned: bool, as_json: bool
+) -> None:
+    """List the published cells: scale, budget, seeds, mean score and its bootstrap interval over seeds."""
+    status = "planned" if planned else "published"
+    rows = current_source().catalogue.rows(status, benchmark, agent, env_id)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    table = [["CELL", "SCALE", "ENV STEPS", "SEEDS", "MEAN RETURN", "INTERVAL"]]
+    for row in rows:
+        score = f"{row['mean']:.4g}" if "mean" in row else "planned"
+        interval = "[{:.4g}, {:.4g}]".format(*row["interval"]) if row.get("interval") else ""
+        name = f"{row['benchmark']}/{row['agent']}/{row['env_id']}"
+        steps = f"{row['num_train_steps']:,}"
+        table.append([name, row["scale"], steps, str(row["num_seeds"]), score, interval])
+    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
+    for line in table:
+        padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
+        click.echo(printable("  ".join(padded).rstrip()))
+
+
+@click.command()
+@click.argument("cell")
+@as_json
+def show(cell: str, as_json: bool) -> None:
+    """Show a CELL: budget, seeds, scores, settings, and what regenerates it."""
+    from ruamel.yaml import YAML
+
+    source, owner = source_and_cell(cell)
+    catalogue, names = source.catalogue, (owner.benchmark, owner.agent, owner.env_id)
+    artifacts = [
+        row
+        for row in catalogue.artifacts.values()
+        if (row["benchmark"], row["agent"], row.get("env_id")) == names
+    ]
+    facts: dict[str, Any] = {
+        **catalogue.cells[str(owner)],
+        "settings": catalogue.pipelines.get(f"{owner.benchmark}/{owner.agent}", "no pipeline yet"),
+        "artifacts": [
+            {key: row[key] for key in ("path", "md5", "sha256", "size", "mean", "interval") if key in row}
+            for row in artifacts
+        ],
+    }
+    if artifacts:
+        facts["regenerate"] = f"dvc repro {owner.stage_file}:collect@{owner.env_id}"
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        yaml = YAML(typ="safe")
+        yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+        yaml.width = 110
+        yaml.dump(facts, sys.stdout)
+
+
+def _table_command(kind: str, help_text: str) -> click.Command:
+    @click.command(name=kind, help=help_text)
+    @click.argument("cell")
+    @click.option("--format", "form", type=click.Choice(["csv", "json", "parquet"]), default="csv")
+    @click.option(
+        "-o", "--output", type=click.File("wb"), default="-", help="A file; standard output by default."
+    )
+    def command(cell: str, form: str, output: Any) -> None:
+        from rllte import tables
+        from rllte.hub.store.cache import fetch
+
+        source, owner = source_and_cell(cell)
+        data = fetch(source, source.catalogue.artifact(owner, kind))
+        schema = {"curves": tables.CURVES, "scores": tables.SCORES}[kind]
+        output.write(tables.convert(tables.read_parquet(data, schema, cell), form))
+
+    return command
+
+
+curves = _table_command("curves", "Print the learning curves of a CELL, one row per seed, split and point.")
+scores = _table_command("scores", "Print the scores of a CELL, one row per seed, split and episode.")
+
+
+@click.command()
+@click.argument("cells", nargs=-1, required=True, metavar="CELL...")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="An image."
+)
+def plot(cells: tuple[str, ...], output: Path) -> None:
+    """Plot the evaluation curves of each CELL: mean and 95 % bootstrap interval over seeds."""
+    from rllte.hub.benchmark import BENCHMARK_CLASSES
+    from rllte.hub.figures import plot_curves
+
+    by_cell = {}
+    for cell in cells:
+        _, owner = source_and_cell(cell)
+        hub = BENCHMARK_CLASSES[owner.benchmark](**source_options())
+        by_cell[str(owner)] = hub.load_curves(owner.env_id, owner.agent)
+    click.echo(plot_curves(by_cell, output))
+
+
+@click.command()
+@click.argument("run")
+@click.option("-n", "--num-episodes", default=10, show_default=True, type=click.IntRange(1), help="How many.")
+@trust_repo
+def play(run: str, num_episodes: int, trust_repo: bool) -> None:
+    """Play new episodes with the model of RUN; print their returns beside the published score."""
+    from rllte.hub.benchmark import BENCHMARK_CLASSES
+
+    with requires_extra("Playing needs"):
+        from rllte.recipes.spec import read_spec
+        from rllte.stages.evaluate import play as play_model
+    parsed = Run.parse(run)
+    source, cell = source_and_cell(str(parsed.cell))
+    hub = BENCHMARK_CLASSES[cell.benchmark](**source_options())
+    model = hub.load_models(cell.env_id, cell.agent, parsed.seed, trust_repo=trust_repo)
+    episodes = play_model(read_spec(source.root, cell), model, parsed.seed, num_episodes, index=1)
+    for episode_return, length in zip(episodes.returns, episodes.lengths, strict=True):
+        click.echo(f"return {episode_return:.4g}, {length} steps")
+    row = source.catalogue.artifacts[Run(cell, parsed.seed).path("scores")]
+    low, high = row["interval"]
+    click.echo(
+        f"mean of {num_episodes} new episodes: {episodes.returns.mean():.4g}; published mean of "
+        f"{source.catalogue.cells[str(cell)]['num_episodes']}: {row['mean']:.4g} "
+        f"(95 % interval [{low:.4g}, {high:.4g}])"
+    )
+
+
+COMMANDS = (list_cells, show, curves, scores, plot, play)

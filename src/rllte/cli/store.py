@@ -1,0 +1,196 @@
+"""Commands about copies of artifacts: pull, verify, diff and cache."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rllte.cli.options import as_json, current_source, trust_repo
+from rllte.errors import HubError
+from rllte.extras import requires_extra
+from rllte.names import Run, cell_parts
+
+if TYPE_CHECKING:
+    from rllte.hub.store.catalogue import Artifact
+    from rllte.hub.store.source import Source
+
+KINDS = ("curves", "scores", "model")
+
+
+def _kinds(_context: click.Context, _option: click.Parameter, text: str) -> list[str]:
+    kinds = ["model" if word.strip() == "models" else word.strip() for word in text.split(",")]
+    for kind in kinds:
+        if kind not in KINDS:
+            raise click.BadParameter(f"{kind!r} is none of curves, scores, models")
+    return list(dict.fromkeys(kinds))
+
+
+def _artifacts(
+    source: "Source", cells: Iterable[str], benchmark: str | None, everything: bool, kinds: Iterable[str]
+) -> "list[Artifact]":
+    catalogue = source.catalogue
+    owners = [catalogue.cell(*cell_parts(text)) for text in cells]
+    if everything or benchmark:
+        rows = catalogue.rows("published", benchmark)
+        if not rows:
+            raise HubError(
+                f"No cell of {benchmark or 'the hub'} is published yet. See: rllte-hub list --planned"
+            )
+        owners += [catalogue.cell(row["benchmark"], row["agent"], row["env_id"]) for row in rows]
+    if not owners:
+        raise click.UsageError("name a CELL, or --benchmark, or --all")
+    return [artifact for owner in dict.fromkeys(owners) for artifact in catalogue.files(owner, kinds)]
+
+
+@click.command()
+@click.argument("cells", nargs=-1, metavar="[CELL]...")
+@click.option("--benchmark", help="All published cells of a benchmark.")
+@click.option("--all", "everything", is_flag=True, help="All published cells.")
+@click.option("--kind", "kinds", default="curves,scores,models", show_default=True, callback=_kinds)
+@click.option(
+    "--local-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write the files there as well, by their names in the repository, and print these paths.",
+)
+def pull(
+    cells: tuple[str, ...], benchmark: str | None, everything: bool, kinds: list[str], local_dir: Path | None
+) -> None:
+    """Fetch curves, scores and models of each CELL into the cache, several files at once."""
+    from rllte.files import write_bytes
+    from rllte.hub.store.cache import fetch, fetch_all
+
+    source = current_source()
+    wanted = _artifacts(source, cells, benchmark, everything, kinds)
+    fetched = fetch_all(source, wanted, "pull")
+    if local_dir is not None:
+        for artifact in wanted:
+            write_bytes(local_dir / artifact.path, fetch(source, artifact))
+            click.echo(local_dir / artifact.path)
+    size = sum(artifact.size for artifact in wanted)
+    click.echo(f"{len(wanted)} files, {size / 1e6:.2f} MB; {fetched / 1e6:.2f} MB were fetched", err=True)
+
+
+@click.command()
+@click.argument("cells", nargs=-1, metavar="[CELL]...")
+@click.option("--replay", metavar="RUN", help="Play RUN's stored evaluation again with its stored model.")
+@trust_repo
+@as_json
+def verify(cells: tuple[str, ...], replay: str | None, trust_repo: bool, as_json: bool) -> None:
+    """Hash all copies, or those of each CELL, in checkout and cache; exit code 1 if one differs."""
+    if replay is not None:
+        if cells:
+            raise click.UsageError("--replay takes one RUN, and no CELL beside it")
+        _replay(replay, trust_repo, as_json)
+        return
+    from rllte.hub.store.maintenance import check_copies
+
+    source = current_source()
+    catalogue = source.catalogue
+    wanted = _artifacts(source, cells, None, False, KINDS) if cells else catalogue.all_artifacts()
+    copies = list(check_copies(source, wanted))
+    problems = [copy for copy in copies if copy.problem]
+    if as_json:
+        rows = [
+            {"path": str(copy.path), "artifact": copy.artifact.path, "problem": copy.problem}
+            for copy in problems
+        ]
+        click.echo(json.dumps({"artifacts": len(wanted), "copies": len(copies), "problems": rows}, indent=2))
+    else:
+        for copy in problems:
+            click.echo(f"{copy.path} {copy.problem}")
+        found = f"{len(copies)} copies here, {len(problems)} not as published"
+        click.echo(f"{len(wanted)} artifacts, {found}", err=True)
+    if problems:
+        raise click.exceptions.Exit(1)
+
+
+def _replay(text: str, trust_repo: bool, as_json: bool) -> None:
+    with requires_extra("Playing needs"):
+        from rllte.stages.playback import replay
+
+    source, run = current_source(), Run.parse(text)
+    rows = replay(source, run, trust_repo=trust_repo)
+    differing = [row for row in rows if row["published"] != row["replayed"]]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        for row in differing:
+            returns = f"published {row['published']}, replayed {row['replayed']}"
+            click.echo(f"{row['split']} episode {row['episode']}: {returns}")
+        click.echo(f"{run}: {len(rows) - len(differing)} of {len(rows)} returns are as published", err=True)
+    if differing:
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@click.argument("rev_a", metavar="A")
+@click.argument("rev_b", metavar="[B]", required=False)
+@as_json
+def diff(rev_a: str, rev_b: str | None, as_json: bool) -> None:
+    """List the cells that came, went or moved from revision A to B, or to the checkout as it stands."""
+    from rllte.hub.changes import diff as find_diff
+
+    options = click.get_current_context().obj
+    if options["rev"]:
+        raise click.UsageError("name the revisions after the command: rllte-hub diff A B")
+    rows = find_diff(rev_a, rev_b, repo=options["repo"])
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        means = " -> ".join("none" if row[key] is None else f"{row[key]:.4g}" for key in ("mean_a", "mean_b"))
+        moved = f" ({', '.join(row['moved'])})" if row["moved"] else ""
+        change = "" if row["difference"] is None else f", difference {row['difference']:+.4g}"
+        name = f"{row['benchmark']}/{row['agent']}/{row['env_id']}"
+        click.echo(f"{row['change']:8} {name}{moved}: mean score {means}{change}")
+    click.echo(f"{len(rows)} cells differ", err=True)
+
+
+@click.group()
+def cache() -> None:
+    """Look at the cache, or prune it. RLLTE_HUB_CACHE says where it is."""
+
+
+@cache.command(name="ls")
+@as_json
+def cache_ls(as_json: bool) -> None:
+    """List the revisions that are pinned, and how much the cache holds."""
+    from rllte.config import cache_dir
+    from rllte.hub.store.maintenance import folder_size, pinned_revisions
+
+    facts: dict[str, Any] = {
+        "folder": str(cache_dir()),
+        "bytes": {name: folder_size(cache_dir() / name) for name in ("md5", "revisions", "git", "parts")},
+        "files": sum(1 for _ in (cache_dir() / "md5").glob("*/*")),
+        "revisions": pinned_revisions(),
+    }
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    click.echo(f"{facts['folder']}: {facts['files']} files, {facts['bytes']['md5'] / 1e6:.2f} MB")
+    for commit, names in facts["revisions"].items():
+        click.echo(f"{commit}  {', '.join(names)}")
+
+
+@cache.command(name="prune")
+@click.option("--forget", metavar="REV", multiple=True, help="Keep a pinned revision no longer.")
+@click.option("--dry-run", is_flag=True, help="Say what would be deleted, and delete nothing.")
+def cache_prune(forget: tuple[str, ...], dry_run: bool) -> None:
+    """Delete what neither a pinned revision nor the present catalogue uses."""
+    from rllte.hub.store import maintenance
+
+    maintenance.check_pinned(forget)
+    unused = maintenance.unused_files(current_source(), forget)
+    size = sum(maintenance.folder_size(path) for path in unused)
+    if dry_run:
+        for path in unused:
+            click.echo(path)
+    else:
+        maintenance.forget(forget)
+        maintenance.prune(unused)
+    click.echo(f"{len(unused)} files, {size / 1e6:.2f} MB{' would be' if dry_run else ''} deleted", err=True)
+
+
+COMMANDS = (pull, verify, diff, cache)

@@ -1,0 +1,71 @@
+"""What moved between two revisions of a repository."""
+
+from pathlib import Path
+from typing import Any
+
+from rllte.hub.store.catalogue import Catalogue
+from rllte.hub.store.source import Source, make_source
+
+_SETTINGS = ("scale", "num_train_steps", "version", "spec")
+
+
+def diff(
+    rev_a: str | None, rev_b: str | None = None, *, repo: str | Path | None = None
+) -> list[dict[str, Any]]:
+    """Return one row for each published cell that came, went or moved from one revision to another.
+
+    Args:
+        rev_a: A tag, branch or commit.
+        rev_b: Another; None is the checkout as it stands.
+        repo: As ``Benchmark`` takes it.
+
+    Returns:
+        Rows with ``benchmark``, ``agent``, ``env_id``; ``change``: ``"added"``, ``"removed"`` or
+        ``"changed"``; ``moved``: which of ``settings``, ``seeds``, ``curves``, ``scores``, ``policy`` and
+        ``model`` differ; the mean scores ``mean_a`` and ``mean_b``, None where there is none, and their
+        ``difference``.
+
+    Raises:
+        UnknownNameError: There is no such revision.
+    """
+    source = make_source(repo, rev_a)
+    a, b = source.catalogue, Source(source.repo, rev_b).catalogue  # whatever RLLTE_HUB_REV says
+    rows = []
+    for name in dict.fromkeys([*a.cells, *b.cells]):
+        old, new = _published(a, name), _published(b, name)
+        moved = _moved(a, b, name, old, new) if old and new else []
+        if bool(old) == bool(new) and not moved:
+            continue
+        row = new or old
+        rows.append(
+            {
+                **{key: row[key] for key in ("benchmark", "agent", "env_id")},
+                "change": "changed" if old and new else "added" if new else "removed",
+                "moved": moved,
+                "mean_a": old.get("mean"),
+                "mean_b": new.get("mean"),
+                "difference": round(new["mean"] - old["mean"], 4) if old and new else None,
+            }
+        )
+    return rows
+
+
+def _published(catalogue: Catalogue, name: str) -> dict[str, Any]:
+    row = catalogue.cells.get(name, {})
+    return row if row.get("status") == "published" else {}
+
+
+def _moved(a: Catalogue, b: Catalogue, name: str, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    moved = ["settings"] if any(old[key] != new[key] for key in _SETTINGS) else []
+    moved += ["seeds"] if old["seeds"] != new["seeds"] else []
+    hashes_a, hashes_b = _hashes(a, name), _hashes(b, name)
+    both = hashes_a.keys() & hashes_b.keys()
+    return moved + sorted({kind for kind, path in both if hashes_a[kind, path] != hashes_b[kind, path]})
+
+
+def _hashes(catalogue: Catalogue, name: str) -> dict[tuple[str, str], str]:
+    found = {}
+    for row in catalogue.artifacts.values():
+        if f"{row['benchmark']}/{row['agent']}/{row.get('env_id')}" == name:
+            found[row["kind"], row["path"]] = row["md5"]
+    return found

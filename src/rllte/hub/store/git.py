@@ -1,0 +1,341 @@
+"""Git, asked as little as possible: the commit that a name means, and single files of a commit.
+
+A repository is a folder or a URL. Of a URL the cache keeps a bare repository with commits and trees. Files
+come when they are asked for, many in one request, where the server can do that (partial clone).
+"""
+
+import functools
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import warnings
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from rllte.config import cache_dir, offline, timeout_s, writing_cache
+from rllte.errors import HubError, UnknownNameError
+from rllte.files import locked, write_bytes
+
+_URL = re.compile(r"(https?|ssh|git|file)://|[\w.-]+@[\w.-]+:")
+_HOST = re.compile(r"(\[[\da-fA-F:.]+\]|[\w.-]*)(:\d*)?[)\]'\",.;:]*")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_MAX_BYTES = 2**28  # of catalogue and settings together: thousands of times what this repository has
+_BYTES_PER_S = 100_000  # at least, in a large transfer
+_ALL_REFS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+_OWN_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # of a hook that we may run in
+
+
+class GitError(HubError):
+    """git failed, or a server did not answer it in time."""
+
+
+def is_url(repo: str) -> bool:
+    """Return whether a repository is at the end of a URL, such as ``https://…`` or ``git@host:path``."""
+    return _URL.match(repo) is not None
+
+
+def without_password(text: str) -> str:
+    """Return a text whose URLs have neither names and passwords nor queries, which may hold a token."""
+    return re.sub(r"://\S+", _without_secrets, text)
+
+
+def _without_secrets(url: re.Match[str]) -> str:
+    plain = re.split("[?#]", url[0][3:], maxsplit=1)[0]
+    authority, slash, path = plain.partition("/")
+    host = authority.rpartition("@")[2]
+    if not _HOST.fullmatch(host) or "@" in path:  # what looks like a host or a path may be part of a password
+        return f"://…{path.rpartition('@')[2]}" if "@" in path else "://…"
+    return f"://{host}{slash}{path}"
+
+
+@functools.cache
+def resolve(repo: str, rev: str) -> str:
+    """Return the full hash of the commit that a tag, branch or commit names, asked once in a process.
+
+    A tag of a URL is asked for once and then kept in the cache. Without the network a branch means
+    what it meant when it was last asked for, with a warning.
+
+    Raises:
+        UnknownNameError: The repository has no such revision.
+        HubError: The repository cannot be reached.
+    """
+    if _COMMIT.fullmatch(rev):  # whether it exists is seen when its files are read
+        return rev
+    if not is_url(repo):
+        found = _resolve_local(repo, rev)
+        remember(repo, rev, found, "commit")
+        return found
+    known = read_refs(repo).get(rev)
+    if known and (known["kind"] == "tag" or offline()):
+        return str(known["commit"])
+    if offline():
+        raise HubError(_offline_message(f"the revision {rev!r} of {without_password(repo)}"))
+    try:
+        commit, kind = _resolve_url(repo, rev)
+    except GitError as error:
+        if not known:
+            raise
+        warnings.warn(f"{error} {rev!r} is taken for {known['commit']}, as before.", stacklevel=2)
+        return str(known["commit"])
+    remember(repo, rev, commit, kind)
+    return commit
+
+
+def _resolve_local(repo: str, rev: str, where: str = "") -> str:
+    try:
+        commit = _git("rev-parse", "--verify", "--end-of-options", f"{rev}^{{commit}}", folder=repo)
+    except GitError:
+        names = _git("for-each-ref", "--format=%(refname:short)", "refs/tags", "refs/heads", folder=repo)
+        raise UnknownNameError("revision", rev, names.decode().split(), where=where or repo) from None
+    return commit.decode().strip()
+
+
+def _resolve_url(url: str, rev: str) -> tuple[str, str]:
+    lines = _git("ls-remote", "--", url, limit_s=timeout_s()).decode().splitlines()
+    refs = {name: commit for commit, name in (line.split("\t", 1) for line in lines)}
+    for name, kind in (
+        (f"refs/tags/{rev}^{{}}", "tag"),
+        (f"refs/tags/{rev}", "tag"),
+        (f"refs/heads/{rev}", "branch"),
+        (rev if rev == "HEAD" else "", "branch"),
+    ):
+        if name in refs:
+            return refs[name], kind
+    if re.fullmatch("[0-9a-f]{4,39}", rev):
+        _fetch_history(url)
+        return _resolve_local(str(_mirror(url)), rev, where=without_password(url)), "commit"
+    names = [name.split("/", 2)[2] for name in refs if name.startswith(("refs/tags/", "refs/heads/"))]
+    raise UnknownNameError(
+        "revision", rev, (name for name in names if not name.endswith("^{}")), where=without_password(url)
+    )
+
+
+def read_files(repo: str, commit: str, paths: Iterable[str], num_bytes: int = 0) -> dict[str, bytes]:
+    """Return the files of a commit that are at these paths or in these folders, by path.
+
+    Links and submodules are left out.
+
+    Args:
+        repo: A folder or a URL.
+        commit: The full hash of the commit.
+        paths: Files and folders.
+        num_bytes: How much there is to come, if that is known: large files get more time.
+
+    Raises:
+        HubError: The repository has no such commit, cannot be reached, or has a file that is too large.
+    """
+    folder = _with_commit(repo, commit)
+    try:
+        rows = _git("ls-tree", "-r", "-z", "--full-tree", commit, "--", *paths, folder=folder).decode()
+    except GitError:
+        _resolve_local(folder, commit)  # an error that says what exists, if there is no such commit
+        raise
+    oids: dict[str, str] = {}
+    for row in rows.split("\0")[:-1]:
+        facts, path = row.split("\t", 1)
+        mode, kind, oid = facts.split(" ")
+        if kind == "blob" and mode != "120000":
+            oids[path] = oid
+    _fetch_missing(repo, folder, commit, set(oids.values()), num_bytes)
+    asked = "\n".join(oids.values()) + "\n"
+    if oids and not num_bytes:
+        _check_size(repo, folder, commit, asked)
+    answer = _git("cat-file", "--batch", folder=folder, stdin=asked.encode()) if oids else b""
+    files, position = {}, 0
+    for path in oids:
+        end = answer.index(b"\n", position)
+        header = answer[position:end].split(b" ")
+        if len(header) != 3:
+            raise HubError(f"{without_password(repo)}: {path} of {commit[:12]} cannot be read.")
+        size = int(header[2])
+        files[path] = answer[end + 1 : end + 1 + size]
+        position = end + size + 2
+    return files
+
+
+def _check_size(repo: str, folder: str, commit: str, asked: str) -> None:
+    rows = _git("cat-file", "--batch-check=%(objectsize)", folder=folder, stdin=asked.encode()).split()
+    size = sum(int(row) for row in rows if row.isdigit())
+    if size > _MAX_BYTES:
+        raise HubError(
+            f"{without_password(repo)} at {commit[:12]}: catalogue and settings have {size:,} bytes; at most "
+            f"{_MAX_BYTES:,} are read."
+        )
+
+
+def _with_commit(repo: str, commit: str) -> str:
+    """Return the folder of a repository that has a commit with its trees."""
+    if not is_url(repo):
+        return repo
+    folder = str(_mirror(repo))
+    if not _has(folder, commit):
+        try:
+            _fetch(repo, f"{commit}:refs/revisions/{commit}", "--depth=1")
+        except GitError:  # some servers give named commits alone
+            _fetch_history(repo)
+    if not _has(folder, commit):
+        raise UnknownNameError("revision", commit, (), where=without_password(repo), hint="No branch has it.")
+    return folder
+
+
+def _has(folder: str, commit: str) -> bool:
+    try:
+        _git("cat-file", "-e", f"{commit}^{{commit}}", folder=folder)
+    except GitError:
+        return False
+    return True
+
+
+def _fetch_missing(repo: str, folder: str, commit: str, oids: set[str], num_bytes: int) -> None:
+    """Ask the server for all objects of a commit at once that a partial clone has left there."""
+    if not is_url(repo):
+        return
+    listing = ("rev-list", "--objects", "--no-object-names", "--no-walk", "--missing=print", commit)
+    lines = _git(*listing, folder=folder).decode().splitlines()
+    missing = {line[1:] for line in lines if line.startswith("?")} & oids
+    if missing:  # with negotiation, the server would take them for what comes with a commit that is here
+        _fetch(repo, *sorted(missing), settings=("fetch.negotiationAlgorithm=noop",), num_bytes=num_bytes)
+
+
+def _mirror(url: str) -> Path:
+    folder = cache_dir() / "git" / f"{_key(url)}.git"
+    if not folder.exists():
+        with writing_cache(folder), locked(folder.with_suffix(".lock")):
+            if not folder.exists():
+                begun = folder.with_suffix(".new")
+                _git("init", "--quiet", "--bare", "--template=", str(begun))  # goes on with a begun one
+                begun.rename(folder)
+    return folder
+
+
+def _fetch_history(url: str) -> None:
+    """Fetch all commits of all branches and tags, also those before a commit that came alone."""
+    is_shallow = (_mirror(url) / "shallow").exists()
+    _fetch(url, *_ALL_REFS, *(["--unshallow"] if is_shallow else []))
+
+
+def _fetch(url: str, *what: str, settings: tuple[str, ...] = (), num_bytes: int = 0) -> None:
+    if offline():
+        raise HubError(_offline_message(f"{without_password(url)}, which is not in the cache"))
+    options = [what_ for what_ in what if what_.startswith("--")]
+    refs = [what_ for what_ in what if not what_.startswith("--")]
+    origin = (f"remote.origin.url={url}", "remote.origin.promisor=true", "gc.auto=0")
+    given = [word for setting in (*origin, *settings) for word in ("-c", setting)]  # no password is kept
+    fetch = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--filter=blob:none", *options)
+    mirror = _mirror(url)
+    with writing_cache(mirror), locked(mirror.with_suffix(".lock")):
+        limit_s = timeout_s() + num_bytes / _BYTES_PER_S
+        stdin = "\n".join(refs).encode()
+        _git(*given, *fetch, "origin", "--stdin", folder=str(mirror), stdin=stdin, limit_s=limit_s)
+
+
+def _git(
+    *arguments: str, folder: str | None = None, stdin: bytes = b"", limit_s: float | None = None
+) -> bytes:
+    """Run git and return what it prints.
+
+    Args:
+        arguments: The command and its options.
+        folder: The repository.
+        stdin: What git reads.
+        limit_s: After so many seconds git and what it has started are ended.
+
+    Raises:
+        GitError: git failed, or was ended.
+        HubError: git is not installed.
+    """
+    environment = {key: value for key, value in os.environ.items() if key not in _OWN_VARIABLES}
+    environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    if offline():
+        environment["GIT_NO_LAZY_FETCH"] = "1"
+    command = ["git", *(("-C", folder) if folder else ()), *arguments]
+    pipe = subprocess.PIPE
+    try:
+        process = subprocess.Popen(
+            command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+        )
+    except FileNotFoundError:
+        raise HubError("git is not installed; loading a revision needs it.") from None
+    try:
+        out, err = process.communicate(stdin, timeout=limit_s)
+    except BaseException as error:
+        _end(process)
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise GitError(
+                f"git {_command(arguments)} got no complete answer within {limit_s:g} s; RLLTE_HUB_TIMEOUT "
+                "sets the limit."
+            ) from None
+        raise
+    if process.returncode:
+        text = " ".join(without_password(err.decode(errors="replace")).split()).rstrip(".")
+        raise GitError(f"git says: {text[-300:] or f'exit code {process.returncode}'}.")
+    return out
+
+
+def _command(arguments: tuple[str, ...]) -> str:
+    """Return which command of git this is: ``fetch``, say, after any ``-c`` settings."""
+    return next(word for i, word in enumerate(arguments) if "-c" not in (word, arguments[i - 1] if i else ""))
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End a process and those that it has started: git leaves the network to others."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def _offline_message(what: str) -> str:
+    return f"RLLTE_HUB_OFFLINE is set, so {what} cannot be asked for. Unset it, and load or pull once."
+
+
+def _key(repo: str) -> str:
+    return hashlib.sha256(repo.encode()).hexdigest()[:16]
+
+
+def _refs_file(repo: str) -> Path:
+    return cache_dir() / "refs" / f"{_key(repo)}.json"
+
+
+def read_refs(repo: str) -> dict[str, dict[str, str]]:
+    """Return the revisions of a repository that were asked for: ``commit`` and ``kind`` by name."""
+    return read_refs_file(_refs_file(repo))[1]
+
+
+def read_refs_file(file: Path) -> tuple[str, dict[str, dict[str, str]]]:
+    """Return what a file of the cache's ``refs`` holds: the repository, and ``read_refs`` of it."""
+    try:
+        content = json.loads(file.read_bytes())
+        rows = content["revs"].items()
+        return content["repo"], {rev: {"commit": row["commit"], "kind": row["kind"]} for rev, row in rows}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "", {}
+
+
+def forget(file: Path, revs: Collection[str]) -> None:
+    """Take revisions out of a file of the cache's ``refs``."""
+    with _refs_to_change(file) as refs:
+        for rev in revs:
+            refs.pop(rev, None)
+
+
+def remember(repo: str, rev: str, commit: str, kind: str) -> None:
+    """Write down that a revision is in use, so that pruning keeps what it needs.
+
+    A cache that cannot be written cannot be pruned, either: there it is left.
+    """
+    row = {"commit": commit, "kind": kind}
+    if read_refs(repo).get(rev) != row:
+        with suppress(OSError), _refs_to_change(_refs_file(repo), without_password(repo)) as refs:
+            refs[rev] = row
+
+
+@contextmanager
+def _refs_to_change(file: Path, repo: str = "") -> Iterator[dict[str, dict[str, str]]]:
+    with locked(file.with_suffix(".lock")):
+        known, refs = read_refs_file(file)
+        yield refs
+        write_bytes(file, json.dumps({"repo": known or repo, "revs": refs}, indent=1).encode())

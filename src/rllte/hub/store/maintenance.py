@@ -1,0 +1,121 @@
+"""Verifying what is here against the catalogue, and pruning the cache."""
+
+import shutil
+import time
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rllte.config import cache_dir
+from rllte.errors import HubError
+from rllte.files import unlink_unless_locked
+from rllte.hub.store import git
+from rllte.hub.store.cache import cache_path, find_problem
+from rllte.hub.store.catalogue import FILE, Artifact, Catalogue, read_catalogue
+from rllte.hub.store.source import Source, own_checkout, revisions_dir
+
+_BEING_WRITTEN_S = 3600.0  # a hidden file or folder that is younger may be a writer's
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of an artifact on this machine.
+
+    Attributes:
+        path: The file.
+        artifact: What it should be.
+        problem: How it differs from the catalogue; empty where it does not.
+    """
+
+    path: Path
+    artifact: Artifact
+    problem: str
+
+
+def check_copies(source: Source, artifacts: Iterable[Artifact]) -> Iterator[Copy]:
+    """Hash every copy of these artifacts in the cache, and in the checkout unless a revision was named."""
+    for artifact in artifacts:
+        places = [cache_path(artifact)]
+        if source.checkout is not None and source.commit is None:  # of another commit, it may differ
+            places.insert(0, source.checkout / artifact.path)
+        for path in places:
+            if path.is_file():
+                yield Copy(path, artifact, find_problem(artifact, path.read_bytes()))
+
+
+def pinned_revisions(forgotten: Collection[str] = ()) -> dict[str, list[str]]:
+    """Return the commits in use, each with the names by which it was asked for, but for some names."""
+    pinned: dict[str, list[str]] = {}
+    for file in _refs_files():
+        repo, refs = git.read_refs_file(file)
+        for rev, row in refs.items():
+            if rev not in forgotten:
+                pinned.setdefault(row["commit"], []).append(f"{rev} of {repo}")
+    return pinned
+
+
+def unused_files(source: Source, forgotten: Collection[str] = ()) -> list[Path]:
+    """Return what pruning would delete: all that neither a pinned revision nor ``source`` needs.
+
+    Args:
+        source: What is used at present.
+        forgotten: Names of pinned revisions that are not to be kept.
+
+    Raises:
+        HubError: The catalogue of ``source`` or of a pinned revision cannot be read.
+    """
+    pinned = pinned_revisions(forgotten)
+    catalogues: list[Catalogue] = []
+    unused = []
+    for folder in sorted(revisions_dir().glob("*")):
+        if folder.name in pinned and (folder / FILE).exists():
+            catalogues.append(read_catalogue(folder))
+        else:
+            unused.append(folder)
+    if source.checkout != own_checkout() or (own_checkout() / FILE).exists():  # installed, there is none
+        catalogues.append(source.catalogue)
+    needed = {row["md5"] for catalogue in catalogues for row in catalogue.artifacts.values()}
+    objects = sorted((cache_dir() / "md5").glob("*/*"))
+    unused += [path for path in objects if path.parent.name + path.name not in needed]
+    unused += sorted((cache_dir() / "parts").glob("*"))
+    return [path for path in unused if not _is_being_written(path)]
+
+
+def _is_being_written(path: Path) -> bool:
+    try:
+        return path.name.startswith(".") and time.time() - path.lstat().st_mtime < _BEING_WRITTEN_S
+    except FileNotFoundError:
+        return True
+
+
+def prune(paths: Iterable[Path]) -> None:
+    """Delete files and folders of the cache, but for downloads that are under way."""
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            unlink_unless_locked(path)
+
+
+def check_pinned(revs: Iterable[str]) -> None:
+    """Raise a HubError if one of these revisions was never asked for."""
+    known = {rev for file in _refs_files() for rev in git.read_refs_file(file)[1]}
+    for rev in revs:
+        if rev not in known:
+            raise HubError(f"No revision {rev!r} is pinned. See: rllte-hub cache ls")
+
+
+def forget(revs: Collection[str]) -> None:
+    """Take revisions back from those that pruning keeps."""
+    for file in _refs_files():
+        git.forget(file, revs)
+
+
+def _refs_files() -> list[Path]:
+    return sorted((cache_dir() / "refs").glob("*.json"))
+
+
+def folder_size(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.lstat().st_size for file in files if file.is_file())

@@ -1,0 +1,244 @@
+"""DVC remotes, read by content hash: DVC's own settings and file systems, without its index of a repository.
+
+The catalogue says the hash of every artifact, so nothing of a repository has to be parsed, and one request
+gives one object.
+"""
+
+import functools
+import os
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rllte.errors import HubError, UnknownNameError
+from rllte.extras import requires_extra
+from rllte.hub.store import git
+from rllte.hub.store.dvc_config import read_config, read_url_config
+from rllte.hub.store.http import PublicObjects, public_url
+from rllte.hub.store.source import Source
+
+CONNECTIONS = 16
+
+
+@dataclass(frozen=True)
+class Remote(ABC):
+    """A place with objects named by their md5.
+
+    Attributes:
+        name: As ``dvc remote list`` prints it.
+        url: Where it is, without passwords.
+        caches: Folders of objects on this machine that are looked at first: DVC's own cache.
+    """
+
+    name: str
+    url: str
+    caches: tuple[Path, ...]
+
+    def __str__(self) -> str:
+        return f"remote {self.name!r} ({self.url})"
+
+    @property
+    @abstractmethod
+    def needs_network(self) -> bool:
+        """Whether objects come from another machine."""
+
+    @property
+    @abstractmethod
+    def gives_ranges(self) -> bool:
+        """Whether a part of an object can be read without the rest."""
+
+    @abstractmethod
+    def read(self, md5: str, start: int, end: int) -> bytes:
+        """Return a range of an object's bytes by one request, as they are: nothing is verified here.
+
+        Raises:
+            FileNotFoundError: There is no such object.
+            OSError: Or any error of the file system's own.
+        """
+
+    def prepare(self, sizes: dict[str, int]) -> dict[str, bytes]:
+        """Return those of many objects that one request brings all together; empty for most remotes.
+
+        Args:
+            sizes: The bytes of each object by its md5.
+        """
+        return {}
+
+
+@dataclass(frozen=True)
+class ObjectRemote(Remote):
+    """A remote that a file system reads: a folder, or a server for objects.
+
+    Attributes:
+        prefix: What ``filesystem`` calls the folder of objects.
+        filesystem: Of fsspec, or ``PublicObjects``.
+        is_local: Whether that is this machine's.
+    """
+
+    prefix: str
+    filesystem: Any = field(repr=False)
+    is_local: bool
+
+    gives_ranges = True
+
+    @property
+    def needs_network(self) -> bool:
+        """Whether objects come from another machine."""
+        return not self.is_local
+
+    def read(self, md5: str, start: int, end: int) -> bytes:
+        """Return a range of an object's bytes."""
+        data = bytes(self.filesystem.cat_file(f"{self.prefix}/{_place(md5)}", start=start, end=end))
+        return data if len(data) <= end - start else data[start:end]  # a server may send all of it
+
+
+@dataclass(frozen=True)
+class EmbeddedRemote(Remote):
+    """A remote that is a folder of the repository: its objects are files of a commit.
+
+    Attributes:
+        repo: The repository, a folder or a URL.
+        commit: The full hash of the commit.
+        folder: The path of the folder of objects in the repository.
+    """
+
+    repo: str = field(repr=False)
+    commit: str
+    folder: str
+
+    gives_ranges = False
+
+    @property
+    def needs_network(self) -> bool:
+        """Whether objects come from another machine."""
+        return git.is_url(self.repo)
+
+    def read(self, md5: str, start: int, end: int) -> bytes:
+        """Return a range of an object's bytes: of the folder as it stands, else of the commit."""
+        if not self.needs_network:
+            with suppress(FileNotFoundError):
+                return (Path(self.repo) / self.folder / _place(md5)).read_bytes()[start:end]
+        path = f"{self.folder}/{_place(md5)}"
+        found = git.read_files(self.repo, self.commit, [path], num_bytes=end)
+        if not found:
+            raise FileNotFoundError(f"{path} of {self.commit[:12]}")
+        return found[path][start:end]
+
+    def prepare(self, sizes: dict[str, int]) -> dict[str, bytes]:
+        """Return many objects by one request to the server of a URL."""
+        if not self.needs_network:
+            return {}
+        paths = {f"{self.folder}/{_place(md5)}": md5 for md5 in sizes}
+        found = git.read_files(self.repo, self.commit, paths, num_bytes=sum(sizes.values()))
+        return {paths[path]: data for path, data in found.items()}
+
+
+def _place(md5: str) -> str:
+    return f"{md5[:2]}/{md5[2:]}"
+
+
+@functools.lru_cache(maxsize=16)
+def open_remote(source: Source) -> Remote:
+    """Return the remote of a source.
+
+    Raises:
+        UnknownNameError: The repository's DVC settings have no such remote.
+        MissingExtraError: Its kind needs a package that is not installed.
+        HubError: There is no default remote, or the settings are wrong or not allowed.
+    """
+    if source.checkout is None:
+        config, name, folder = read_url_config(source.root, source.remote, str(source))
+    else:
+        config, folder = read_config(source.checkout), None
+        name = _default_name(source, config)
+    cache = config["cache"].get("dir") or (source.checkout and str(source.checkout / ".dvc/cache"))
+    caches = (Path(cache) / "files/md5",) if cache else ()
+    if folder is None:
+        found = _object_remote(config, name, caches)
+        folder = _folder_of_checkout(source, found)
+        if folder is None:
+            return found
+    objects = f"{folder}/files/md5"
+    return EmbeddedRemote(name, f"{objects} of {source}", caches, source.repo, source.commit or "", objects)
+
+
+if hasattr(os, "register_at_fork"):  # connections, and the threads that serve them, are the parent's
+    os.register_at_fork(after_in_child=open_remote.cache_clear)
+
+
+def _default_name(source: Source, config: Any) -> str:
+    """Return the remote of a checkout that the user named, or its default."""
+    name = source.remote or config["core"].get("remote")
+    if name is None:
+        raise HubError(f"{source} has no default DVC remote. Name one of: {', '.join(config['remote'])}")
+    if name.lower() not in config["remote"]:
+        raise UnknownNameError("remote", name, config["remote"], where=str(source))
+    return str(name)
+
+
+def _object_remote(config: Any, name: str, caches: tuple[Path, ...]) -> ObjectRemote:
+    from dvc.fs import get_fs_config
+
+    settings = get_fs_config(config, name=name)
+    if path := public_url(settings):
+        filesystem, is_local = PublicObjects(CONNECTIONS), False
+    else:
+        filesystem, path, is_local = _filesystem(config, name)
+    url = git.without_password(str(settings["url"]))
+    return ObjectRemote(name, url, caches, f"{path.rstrip('/')}/files/md5", filesystem, is_local)
+
+
+def _filesystem(config: Any, name: str) -> tuple[Any, str, bool]:
+    """Return DVC's file system of a remote, the remote's path in it, and whether it is this machine's."""
+    from dvc.fs import RemoteMissingDepsError, get_cloud_fs
+
+    try:
+        kind, options, path = get_cloud_fs(config, name=name)
+        return kind(**options).fs, path, kind.protocol == "local"
+    except RemoteMissingDepsError as error:
+        if "s3" in str(error):
+            with requires_extra(f"The DVC remote {name!r} needs"):
+                import dvc_s3  # noqa: F401
+        raise HubError(f"The DVC remote {name!r}: {error}") from None
+
+
+def _folder_of_checkout(source: Source, remote: ObjectRemote) -> str | None:
+    """Return the path of a remote that is a folder of the repository, if a revision is asked for."""
+    path = Path(remote.prefix).parents[1]
+    if source.commit is None or not remote.is_local or not path.is_relative_to(source.repo):
+        return None
+    return path.relative_to(source.repo).as_posix()
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Return whether a read that failed so would fail again."""
+    return isinstance(error, FileNotFoundError | PermissionError | HubError) or _lacks_credentials(error)
+
+
+def _lacks_credentials(error: BaseException) -> bool:
+    return "Credentials" in type(error).__name__  # botocore's NoCredentialsError and its kin
+
+
+def explain(error: BaseException, remote: Remote) -> str:
+    """Return what went wrong with a remote, and which of its settings to look at."""
+    text = " ".join(git.without_password(str(error)).split()) or type(error).__name__
+    if isinstance(error, FileNotFoundError):
+        return f"{remote} does not have it"
+    if _lacks_credentials(error):
+        return (
+            f"{remote} needs credentials and there are none: set access_key_id and secret_access_key by "
+            f"`dvc remote modify --local {remote.name} …`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; "
+            f"for a public bucket, allow_anonymous_login = true"
+        )
+    if isinstance(error, PermissionError):
+        words = {
+            "signature": "secret_access_key of this remote or AWS_SECRET_ACCESS_KEY",
+            "request time": "the clock of this machine",
+            "key": "access_key_id of this remote or AWS_ACCESS_KEY_ID",
+            "": "the credentials of this remote or the AWS_… variables",
+        }
+        place = next(place for word, place in words.items() if word in text.lower())
+        return f"{remote} refused to be read ({text}): look at {place}"
+    return f"{remote} cannot be read ({text})"

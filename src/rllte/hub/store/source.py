@@ -1,0 +1,126 @@
+"""Where artifacts come from: a repository, one of its revisions, and a DVC remote."""
+
+import functools
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import rllte
+from rllte.config import cache_dir, writing_cache
+from rllte.errors import HubError
+from rllte.hub.store import git
+from rllte.hub.store.catalogue import FILE, Catalogue, read_catalogue
+
+_SMALL_FILES = (FILE, ".dvc/config", "pipelines")
+_KEPT = re.compile(rf"{re.escape(FILE)}|\.dvc/config|pipelines/[\w-]+/([\w-]+/)?params\.yaml")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A repository at one of its revisions, and the remote to download from.
+
+    Attributes:
+        repo: The folder of a checkout, or the URL of a git repository.
+        rev: A tag, branch or commit; None is a checkout as it stands, or a URL's default branch.
+        remote: The name of a DVC remote; None is the repository's default.
+    """
+
+    repo: str
+    rev: str | None = None
+    remote: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Source({git.without_password(self.repo)!r}, rev={self.rev!r}, remote={self.remote!r})"
+
+    def __str__(self) -> str:
+        return git.without_password(self.repo) + (f" at {self.rev}" if self.rev else "")
+
+    @functools.cached_property
+    def is_url(self) -> bool:
+        """Whether the repository is at a URL, not in a folder."""
+        return git.is_url(self.repo)
+
+    @property
+    def checkout(self) -> Path | None:
+        """The folder of the repository, unless it is at a URL."""
+        return None if self.is_url else Path(self.repo)
+
+    @functools.cached_property
+    def commit(self) -> str | None:
+        """The full hash of the revision; None for a checkout as it stands."""
+        if self.rev is None and self.checkout is not None:
+            return None
+        return git.resolve(self.repo, self.rev or "HEAD")
+
+    @functools.cached_property
+    def root(self) -> Path:
+        """A folder with the catalogue and the settings: the checkout, or the cache's folder of the commit."""
+        if self.commit is None:
+            return Path(self.repo)
+        folder = _revision_folder(self.repo, self.commit)
+        if self.rev == self.commit:
+            git.remember(self.repo, self.commit, self.commit, "commit")
+        return folder
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """What the revision lists."""
+        return read_catalogue(self.root)
+
+
+def make_source(
+    repo: str | os.PathLike[str] | None = None, rev: str | None = None, remote: str | None = None
+) -> Source:
+    """Return a source; what is not given comes from ``RLLTE_HUB_REPO``, ``_REV`` and ``_REMOTE``.
+
+    Args:
+        repo: A checkout, or any URL that git can fetch; by default the checkout that this package runs from.
+        rev: A tag, branch or commit.
+        remote: A remote of the repository's DVC settings.
+    """
+    text = os.fspath(repo or os.environ.get("RLLTE_HUB_REPO") or own_checkout())
+    if not git.is_url(text):
+        text = str(Path(text).expanduser().absolute())
+    rev, remote = rev or os.environ.get("RLLTE_HUB_REV"), remote or os.environ.get("RLLTE_HUB_REMOTE")
+    return Source(text, rev or None, remote or None)
+
+
+def own_checkout() -> Path:
+    """Return the checkout that this package runs from, if it runs from one."""
+    return Path(rllte.__path__[0]).parents[1]
+
+
+def revisions_dir() -> Path:
+    """Return the folder of the cache with the small files of each commit in use."""
+    return cache_dir() / "revisions"
+
+
+def _revision_folder(repo: str, commit: str) -> Path:
+    """Return the folder with the catalogue and the settings of a commit; git is asked for it once."""
+    folder = revisions_dir() / commit
+    if not (folder / FILE).exists():
+        files = git.read_files(repo, commit, _SMALL_FILES)
+        if FILE not in files:
+            raise HubError(f"{git.without_password(repo)} at {commit[:12]} has no {FILE}, so it is no hub.")
+        with writing_cache(folder):
+            _write_folder(folder, {path: data for path, data in files.items() if _KEPT.fullmatch(path)})
+    return folder
+
+
+def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
+    try:
+        for path, data in files.items():
+            (temporary / path).parent.mkdir(parents=True, exist_ok=True)
+            (temporary / path).write_bytes(data)
+        if not (folder / FILE).exists():  # another process may have been quicker
+            temporary.rename(folder)
+    except OSError:
+        if not (folder / FILE).exists():
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

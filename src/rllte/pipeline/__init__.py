@@ -1,1 +1,0 @@
-"""Train, evaluate, export, collect: the plain functions that DVC's stages and the command line call."""

@@ -1,0 +1,1 @@
+"""What is shown of a checkout: the catalogue and the pages that are generated from it."""

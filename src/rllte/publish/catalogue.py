@@ -1,0 +1,211 @@
+"""Building catalogue.json from what DVC has recorded, and the README's support table from that."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rllte import tables
+from rllte.errors import HubError
+from rllte.files import md5, sha256, write_bytes
+from rllte.hub.statistics import mean_interval
+from rllte.hub.store.catalogue import FILE
+from rllte.names import BENCHMARKS, KINDS, Cell, Run, tables_path
+from rllte.publish import results
+from rllte.recipes.params import (
+    Support,
+    env_options,
+    read_agent,
+    read_benchmark,
+    read_support,
+)
+from rllte.recipes.spec import FORMAT_VERSION, Spec, read_spec
+from rllte.runner.recorded import collected, read_recorded, recorded_outputs
+
+TABLE_BEGIN, TABLE_END = "<!-- support table: begin -->", "<!-- support table: end -->"
+
+
+def build_catalogue(root: Path) -> None:
+    """Write catalogue.json, and the support table into README.md.
+
+    Raises:
+        MissingArtifactError: A published artifact is not in the checkout.
+        HubError: A file is not what dvc.lock says, or was made with other settings than params.yaml's.
+    """
+    cells: list[dict[str, Any]] = []
+    artifacts: list[dict[str, Any]] = []
+    pipelines: dict[str, dict[str, Any]] = {}
+    for benchmark in BENCHMARKS:
+        support = read_support(root, benchmark)
+        for agent in support.agents:
+            published: dict[Cell, list[Run]] = {}
+            if (root / f"pipelines/{benchmark}/{agent}/dvc.yaml").exists():
+                pipelines[f"{benchmark}/{agent}"] = _settings(root, benchmark, agent)
+                published = collected(root, benchmark, agent)
+            locked = recorded_outputs(root, benchmark, agent)
+            for env_id in support.env_ids:
+                cell = Cell(benchmark, agent, env_id)
+                runs = published.get(cell, [])
+                artifacts += [_artifact(root, owner, kind, locked) for owner, kind in _files(cell, runs)]
+                cells.append(_published(root, cell, runs) if runs else _planned(cell, support))
+            artifacts += _bundle(root, benchmark, agent)
+    content = {"format": FORMAT_VERSION, "cells": cells, "artifacts": artifacts, "pipelines": pipelines}
+    texts = {
+        FILE: _one_row_a_line(content),
+        results.FILE: results.results_page(root, cells),
+        "README.md": _readme(root, cells),
+    }
+    for path, text in texts.items():  # not before all of them could be made
+        write_bytes(root / path, text.encode())
+
+
+def _files(cell: Cell, runs: list[Run]) -> list[tuple[Cell | Run, str]]:
+    if not runs:
+        return []
+    return [(cell, "curves"), (cell, "scores")] + [(run, kind) for run in runs for kind in KINDS]
+
+
+def _settings(root: Path, benchmark: str, agent: str) -> dict[str, Any]:
+    shared, own = read_benchmark(root, benchmark), read_agent(root, benchmark, agent)
+    return {
+        "version": own.version,
+        "source": own.source,
+        "env": env_options(shared, own),
+        "train": {**shared.train, **own.differs["train"]},
+        "evaluation": {**shared.evaluation, **own.differs["evaluation"]},
+        "hyperparameters": own.hyperparameters,
+        "by_env": own.by_env,
+        "paper": own.paper,
+    }
+
+
+def _artifact(root: Path, owner: Cell | Run, kind: str, locked: dict[str, str]) -> dict[str, Any]:
+    path, cell = owner.path(kind), owner.cell if isinstance(owner, Run) else owner
+    data = read_recorded(root, owner, kind, locked)
+    row = {**_file_facts(path, data, kind), **_names(cell)}
+    if isinstance(owner, Run):
+        row["seed"] = owner.seed
+        if kind == "scores":
+            returns = _returns(root, owner)
+            row["mean"], row["interval"] = _summary(returns, returns)
+    return row
+
+
+def _bundle(root: Path, benchmark: str, agent: str) -> list[dict[str, Any]]:
+    path = tables_path(benchmark, agent)
+    if not (root / path).exists():
+        return []
+    facts = _file_facts(path, (root / path).read_bytes(), "tables")
+    return [{**facts, "benchmark": benchmark, "agent": agent}]
+
+
+def _file_facts(path: str, data: bytes, kind: str) -> dict[str, Any]:
+    return {"path": path, "md5": md5(data), "sha256": sha256(data), "size": len(data), "kind": kind}
+
+
+def _published(root: Path, cell: Cell, runs: list[Run]) -> dict[str, Any]:
+    spec, notes = read_spec(root, cell), read_agent(root, cell.benchmark, cell.agent).notes
+    _check_made_with(root, cell, spec)
+    returns = np.stack([_returns(root, run) for run in runs])
+    mean, interval = _summary(returns, returns.mean(axis=1))
+    return {
+        **_names(cell),
+        "status": "published",
+        "scale": spec.scale,
+        "num_train_steps": spec.num_train_steps,
+        "num_seeds": len(runs),
+        "seeds": [run.seed for run in runs],
+        "num_episodes": returns.shape[1],
+        "policy_mode": "deterministic" if spec.evaluation.deterministic else "sampled",
+        "version": spec.version,
+        "spec": spec.hash,
+        "mean": mean,
+        "interval": interval if len(runs) > 1 else None,  # one seed says nothing of others
+        **({"note": notes[cell.env_id]} if cell.env_id in notes else {}),
+    }
+
+
+def _check_made_with(root: Path, cell: Cell, spec: Spec) -> None:
+    path = cell.path("scores")
+    made = tables.read_metadata((root / path).read_bytes(), path)
+    if made.get("spec") != spec.hash:
+        raise HubError(
+            f"{path} was made with settings {made.get('spec')} ({made.get('num_train_steps')} env steps); "
+            f"params.yaml has {spec.hash} ({spec.num_train_steps}). Run: rllte-hub run {cell}"
+        )
+
+
+def _planned(cell: Cell, support: Support) -> dict[str, Any]:
+    return {
+        **_names(cell),
+        "status": "planned",
+        "scale": "paper",
+        "num_train_steps": support.budget(cell),
+        "num_seeds": support.num_seeds,
+    }
+
+
+def _names(cell: Cell) -> dict[str, Any]:
+    return {"benchmark": cell.benchmark, "agent": cell.agent, "env_id": cell.env_id}
+
+
+def _returns(root: Path, run: Run) -> Any:
+    path = run.path("scores")
+    table = tables.read_parquet((root / path).read_bytes(), tables.SCORES, path)
+    eval_rows = table.column("split").to_numpy(zero_copy_only=False) == "eval"
+    return table.column("episode_return").to_numpy()[eval_rows].astype(np.float64)
+
+
+def _summary(values: Any, samples: Any) -> tuple[float, list[float]]:
+    low, high = mean_interval(samples)
+    return round(float(values.mean()), 4), [round(float(low), 4), round(float(high), 4)]
+
+
+def _one_row_a_line(content: dict[str, Any]) -> str:
+    """Return JSON with each row of a list on a line of its own, so that git shows what moved."""
+    lines = []
+    for key, value in content.items():
+        if isinstance(value, list):
+            rows = ",\n".join("  " + json.dumps(row) for row in value)
+            text = f"[\n{rows}\n ]"
+        elif isinstance(value, dict):
+            rows = ",\n".join(f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in value.items())
+            text = f"{{\n{rows}\n }}"
+        else:
+            text = json.dumps(value)
+        lines.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def support_table(cells: list[dict[str, Any]]) -> str:
+    """Return a Markdown table of published and planned cells by benchmark and agent."""
+    lines = [
+        "| benchmark | agent | published | seeds | env steps | planned environments |",
+        "|:--|:--|:--|--:|--:|--:|",
+    ]
+    for benchmark, agent in dict.fromkeys((row["benchmark"], row["agent"]) for row in cells):
+        rows = [row for row in cells if (row["benchmark"], row["agent"]) == (benchmark, agent)]
+        published = [row for row in rows if row["status"] == "published"]
+        names = ", ".join(f"`{row['env_id']}`" for row in published) or "–"
+        seeds = _span([len(row["seeds"]) for row in published])
+        steps = _span([row["num_train_steps"] for row in published])
+        lines.append(
+            f"| {benchmark} | {agent} | {names} | {seeds} | {steps} | {len(rows) - len(published)} |"
+        )
+    return "\n".join(lines)
+
+
+def _span(numbers: list[int]) -> str:
+    if not numbers:
+        return "–"
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
+
+
+def _readme(root: Path, cells: list[dict[str, Any]]) -> str:
+    before, begin, rest = (root / "README.md").read_text().partition(TABLE_BEGIN)
+    _, end, after = rest.partition(TABLE_END)
+    if not begin or not end:
+        raise HubError(f"README.md has no place for the support table: {TABLE_BEGIN} … {TABLE_END}")
+    return f"{before}{begin}\n{support_table(cells)}\n{end}{after}"

@@ -1,0 +1,142 @@
+"""The page of results: every published cell beside what others have published."""
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rllte import tables
+from rllte.hub.statistics import mean_interval
+from rllte.names import Cell
+from rllte.recipes.params import read_agent
+
+FILE = "docs/results.md"
+_INTRODUCTION = """# Results
+
+Written by `rllte-hub catalogue` from the scores and `references/*.csv`; do not edit. How scores are made:
+[Protocol](protocol.md).
+
+Ours: mean of the final scores over seeds, at the budget of the cell. In brackets is the 95 % percentile
+bootstrap interval of that mean, which for so few seeds is no confidence interval to report
+([Formats](formats.md#catalogue)). Reference: mean and sample standard deviation over its seeds (how
+many) at the same env step, interpolated where needed. A ratio is ours / reference; the last column says
+how many of the reference's standard deviations ours is away, where it has three seeds or more: of so
+few, many deviations can be a small difference.
+"""
+_SPLITS = {"eval": "unseen_levels", "train_levels": "train_levels"}
+"""What Procgen's references call our splits."""
+
+
+def results_page(root: Path, cells: list[dict[str, Any]]) -> str:
+    """Return Markdown that compares the published cells with the references.
+
+    Args:
+        root: The repository; its ``data/`` and ``references/`` are read.
+        cells: Rows of the catalogue.
+    """
+    published = [row for row in cells if row["status"] == "published"]
+    parts = [_INTRODUCTION]
+    for benchmark, agent in dict.fromkeys((row["benchmark"], row["agent"]) for row in published):
+        rows = [row for row in published if (row["benchmark"], row["agent"]) == (benchmark, agent)]
+        parts.append(_section(root, benchmark, agent, rows))
+    return "\n".join(parts)
+
+
+def _section(root: Path, benchmark: str, agent: str, rows: list[dict[str, Any]]) -> str:
+    references = [
+        row
+        for row in _read(root, "learning_curves")
+        if (row["benchmark"], row["agent"]) == (benchmark, agent)
+    ]
+    lines = [f"## {benchmark} / {agent}", ""]
+    lines += [f"Ours: {read_agent(root, benchmark, agent).source.strip()} Actions {rows[0]['policy_mode']}."]
+    for source, protocol in dict.fromkeys((row["source"], row["protocol"]) for row in references):
+        lines += ["", f"Reference: {source}; {protocol}."]
+    lines += ["", "| environment | split | env steps | seeds | ours | reference | ratio | deviations |"]
+    lines += ["|:--|:--|--:|--:|--:|--:|--:|--:|"]
+    for row in rows:
+        lines += _lines_of_cell(root, row, references)
+    notes = [f"- {row['env_id']}: {row['note']}" for row in rows if "note" in row]
+    lines += ["", *notes] if notes else []
+    if benchmark == "atari":
+        lines += ["", *_atari_scores(root, {row["env_id"] for row in rows})]
+    return "\n".join([*lines, ""])
+
+
+def _lines_of_cell(root: Path, row: dict[str, Any], references: list[dict[str, str]]) -> list[str]:
+    cell = Cell(row["benchmark"], row["agent"], row["env_id"])
+    path = cell.path("scores")
+    scores = tables.read_parquet((root / path).read_bytes(), tables.SCORES, path)
+    means = scores.group_by(["split", "seed"]).aggregate([("episode_return", "mean")]).to_pylist()
+    lines = []
+    for split in dict.fromkeys(one["split"] for one in means):
+        by_seed = np.array([one["episode_return_mean"] for one in means if one["split"] == split])
+        mean, (low, high) = float(by_seed.mean()), mean_interval(by_seed)
+        ours = f"{mean:.4g}" + (f" [{low:.4g}, {high:.4g}]" if len(by_seed) > 1 else "")
+        reference = reference_at(references, row, split)
+        beside = "– | – | –"
+        if reference is not None:
+            expected, deviation, num_seeds = reference
+            spread = "" if math.isnan(deviation) else f" ± {deviation:.3g}"
+            beside = f"{expected:.4g}{spread} ({num_seeds}) | "
+            beside += f"{mean / expected:.2f} | " if expected else "– | "
+            beside += f"{(mean - expected) / deviation:+.1f}" if deviation > 0 and num_seeds > 2 else "–"
+        lines.append(
+            f"| {row['env_id']} | {split} | {row['num_train_steps']:,} | {len(by_seed)} | {ours} | {beside} |"
+        )
+    return lines
+
+
+def reference_at(
+    references: list[dict[str, str]], row: dict[str, Any], split: str
+) -> tuple[float, float, int] | None:
+    """Return mean, deviation and seeds of a reference's curve at the env step of a cell.
+
+    The deviation of a single seed is NaN. Where the curve does not reach that far, there is no reference.
+
+    Args:
+        references: Rows of one benchmark and agent.
+        row: Of the catalogue.
+        split: Of our scores.
+    """
+    name = _SPLITS[split] if row["benchmark"] == "procgen" else split
+    points = sorted(
+        (_env_step(point), float(point["mean"]), _deviation(point), float(point["n_seeds"]))
+        for point in references
+        if (point["env_id"], point["split"]) == (row["env_id"], name)
+    )
+    if not points or not points[0][0] <= row["num_train_steps"] <= points[-1][0]:
+        return None
+    steps, *columns = zip(*points, strict=True)
+    mean, deviation, num_seeds = (
+        float(np.interp(row["num_train_steps"], steps, column)) for column in columns
+    )
+    return mean, deviation, int(num_seeds)
+
+
+def _deviation(point: dict[str, str]) -> float:
+    return float(point["sd"]) if point["sd"] and int(point["n_seeds"]) > 1 else math.nan
+
+
+def _env_step(point: dict[str, str]) -> int:
+    """Return the agent steps of a reference's point, which may count frames of repeated actions."""
+    frames = 2 if point["step_unit"] == "env frames (action repeat 2)" else 1
+    return int(point["step"]) // frames
+
+
+def _atari_scores(root: Path, env_ids: set[str]) -> list[str]:
+    lines = ["Final scores of others, at their own budgets:", ""]
+    lines += ["| environment | agent | mean | deviation | protocol | source |", "|:--|:--|--:|--:|:--|:--|"]
+    return lines + [
+        f"| {row['env_id']} | {row['agent']} | {row['mean']} | {row['sd'] or '–'} | {row['protocol']} | "
+        f"{row['source']} |"
+        for row in _read(root, "atari_scores")
+        if row["env_id"] in env_ids
+    ]
+
+
+def _read(root: Path, name: str) -> list[dict[str, str]]:
+    with (root / f"references/{name}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,1 @@
+"""Settings of a checkout, and what is built from them: specs, environments, agents."""

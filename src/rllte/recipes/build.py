@@ -1,0 +1,54 @@
+"""Environments and agents, built from the settings of a cell."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+
+from rllte.agent import AGENTS
+from rllte.agent.base import Agent
+from rllte.agent.evaluation import Envs
+from rllte.env import ENVS
+from rllte.extras import load
+from rllte.recipes.spec import Spec
+
+
+def make_envs(
+    spec: Spec,
+    num_envs: int,
+    seeds: Sequence[int],
+    training: bool,
+    *,
+    device: str | torch.device = "cpu",
+    split: str = "eval",
+) -> Envs:
+    """Make the environments of a cell.
+
+    Args:
+        spec: The cell's settings.
+        num_envs: How many.
+        seeds: One for each.
+        training: Whether rewards and episodes may be those of training (clipped, one life).
+        device: Where observations, rewards and flags go.
+        split: Where they are not for training: of which split of the scores.
+    """
+    options = spec.env.get("training" if training else spec.splits[split], {})
+    make = load(ENVS[spec.cell.benchmark], "Environments need")
+    # results do not depend on it: 0 lets envpool take the cores that PyTorch leaves idle where a GPU computes
+    num_threads = spec.train.num_threads if torch.device(device).type == "cpu" else 0
+    envs: Envs = make(spec.cell.env_id, num_envs, seeds, device, num_threads=num_threads, **options)
+    return envs
+
+
+def make_agent(spec: Spec, seed: int, device: str | torch.device = "cpu") -> Agent:
+    """Build the agent of a spec, untrained."""
+    agent: Agent = load(AGENTS[spec.cell.agent], "Training needs")(
+        spec.hyperparameters,
+        spec.train,
+        partial(make_envs, spec, device=device),
+        seed=seed,
+        device=device,
+        num_train_steps=spec.num_train_steps,
+        env_name=f"{spec.cell.benchmark}/{spec.cell.env_id} {spec.env}",
+    )
+    return agent

@@ -1,0 +1,1 @@
+"""What is stale, and doing it: plans, locks, batches on Ray."""

@@ -1,0 +1,297 @@
+"""A batch: everything that is missing or stale is made, recorded in one go, and listed in the catalogue."""
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rllte.errors import HubError
+from rllte.names import BENCHMARKS, Run
+from rllte.recipes.params import read_runs, read_support
+from rllte.runner import dvc_records as record
+from rllte.runner import ray_tasks as runner
+from rllte.runner.additions import Lines, add_lines, lines_to_add, list_tables, remove_lines, take_back
+from rllte.runner.display import Display
+from rllte.runner.locks import read_texts
+from rllte.runner.staleness import Plan
+from rllte.runner.tasks import Outcome, Work, check_targets, stale_work, wanted_by
+from rllte.runner.workspaces import Checkout, OwnFolder, may_pass, patiently
+
+_LOCK = ".dvc/tmp/rllte-hub/run.lock"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a batch is asked for: the options of ``rllte-hub run``.
+
+    Attributes:
+        targets: Cells and runs; all by default.
+        benchmark: Only of this.
+        agent: Only of this.
+        planned: Also cells that are only planned, at the paper scale.
+        release: Also what ``release.yaml`` names, in its order.
+        jobs: Tasks at once.
+        threads: Cores for each run.
+        address: Of a Ray cluster; None is this machine.
+        shared: Whether all nodes of the cluster see the checkout.
+        remote: The DVC remote through which nodes share results otherwise; the default one if None.
+    """
+
+    targets: tuple[str, ...] = ()
+    benchmark: str | None = None
+    agent: str | None = None
+    planned: bool = False
+    release: bool = False
+    jobs: int | None = None
+    threads: int | None = None
+    address: str | None = None
+    shared: bool = False
+    remote: str | None = None
+
+
+@dataclass
+class Summary:
+    """What became of a batch.
+
+    Attributes:
+        done: Tasks that were finished.
+        failed: One line for each that was not, by its name.
+        interrupted: Whether it was stopped.
+    """
+
+    done: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    interrupted: bool = False
+
+
+def run_batch(root: Path, options: Options) -> Summary:
+    """Train, evaluate, export and collect what is missing or stale, and write the catalogue.
+
+    Args:
+        root: The repository.
+        options: Which, and where.
+
+    Raises:
+        UnknownNameError: What was asked for does not exist.
+        HubError: Another batch works on this checkout, the options do not fit, what is recorded is not here
+            and cannot be pulled, or the disk or the remote failed the coordinator itself.
+    """
+    listed_runs(root)  # an error where there is no checkout, before anything is written
+    with _only_one(root), _Interrupts() as interrupts, _readable_errors():
+        wanted = wanted_by(options.targets, options.benchmark, options.agent)
+        take_back(root)
+        added = lines_to_add(root, wanted, planned=options.planned, release=options.release)
+        unfinished = set(added.cells)
+        try:
+            add_lines(root, added)
+            check_targets(options.targets, listed_runs(root))
+            plan = _with_pulled(root, Plan(root), options)
+            works = added.in_order(stale_work(root, plan, wanted, options.threads))
+            place = _place(root, options)
+            summary, entries = _execute(root, works, place, options, interrupts)
+            unfinished &= {work.cell for work in works if _missing(work, entries)}
+        finally:
+            remove_lines(root, added.of(unfinished))
+        _record(root, works, entries, place, added.of(unfinished))
+        _make_catalogue(root, place, summary, interrupts)
+        summary.interrupted = interrupts.asked
+        return summary
+
+
+def listed_runs(root: Path) -> list[Run]:
+    """Return the runs of all pipelines that stand in params.yaml."""
+    return [
+        run
+        for benchmark in BENCHMARKS
+        for agent in read_support(root, benchmark).agents
+        for run in read_runs(root, benchmark, agent)
+    ]
+
+
+def _execute(
+    root: Path, works: list[Work], place: Checkout, options: Options, interrupts: "_Interrupts"
+) -> tuple[Summary, dict[str, str]]:
+    """Return what became of the tasks, and the entries of the stages that were finished by address."""
+    summary, done = Summary(), dict[str, str]()
+    if not works:
+        return summary, done
+    known = _locked(root, works)
+    if isinstance(place, OwnFolder):
+        made = {stage.address for work in works for task in work.tasks for stage in task.stages}
+        reads = {address for work in works for task in work.tasks for address in work.inputs(task)}
+        patiently(record.push)(root, sorted((reads & set(known)) - made), place.remote)
+    total = sum(len(work.tasks) for work in works)
+    interrupts.finish_first = True  # from here on, what a task has finished must reach the locks
+    with Display(total) as display:
+        outcomes = runner.execute(
+            works,
+            place,
+            known,
+            display.show,
+            address=options.address,
+            jobs=options.jobs,
+            stopped=lambda: interrupts.asked,
+        )
+        with closing(outcomes):
+            for outcome in outcomes:
+                display.finished(outcome)
+                done |= outcome.entries
+                _note(root, place, outcome, summary)
+    return summary, done
+
+
+def _note(root: Path, place: Checkout, outcome: Outcome, summary: Summary) -> None:
+    if isinstance(place, OwnFolder):
+        log = Checkout(root).logs / f"{outcome.task}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a") as file:
+            file.write(outcome.log)
+    if outcome.error:
+        summary.failed[outcome.task] = outcome.error
+    else:
+        summary.done.append(outcome.task)
+
+
+def _missing(work: Work, entries: dict[str, str]) -> list[str]:
+    return [stage.address for task in work.tasks for stage in task.stages if stage.address not in entries]
+
+
+def _locked(root: Path, works: list[Work]) -> dict[str, str]:
+    files = {work.cell.stage_file for work in works}
+    return {
+        f"{file}:{name}": text
+        for file in files
+        for name, text in read_texts((root / file).with_suffix(".lock")).items()
+    }
+
+
+def _record(root: Path, works: list[Work], entries: dict[str, str], place: Checkout, unlisted: Lines) -> None:
+    """Merge what was finished and is listed into the locks, once; bring it here if it was made elsewhere."""
+    owners = {*map(str, unlisted.runs), *map(str, unlisted.cells)}  # a cell's tables hold all its runs
+    stages = [stage for work in works for task in work.tasks for stage in task.stages]
+    finished = {
+        stage.address: entries[stage.address]
+        for stage in stages
+        if stage.address in entries and stage.target not in owners
+    }
+    if not finished:
+        return
+    record.merge_entries(root, finished)
+    if isinstance(place, OwnFolder):
+        patiently(record.pull)(root, finished, place.remote)
+    tasks = [task for work in works for task in work.tasks]
+    patiently(place.forget)(
+        [task for task in tasks if all(stage.address in finished for stage in task.stages)]
+    )
+
+
+def _make_catalogue(root: Path, place: Checkout, summary: Summary, interrupts: "_Interrupts") -> None:
+    """Let DVC run the stages that span benchmarks, as far as they are not up to date."""
+    interrupts.finish_first = True
+    try:
+        list_tables(root)
+    except HubError as error:
+        summary.failed["params.yaml: tables"] = str(error)
+        return
+    _dvc(root, summary, "repro", "--single-item", "dvc.yaml")
+    if isinstance(place, OwnFolder):
+        _dvc(root, summary, "push", "--remote", place.remote, "dvc.yaml")
+
+
+def _dvc(root: Path, summary: Summary, *arguments: str) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = [sys.executable, "-m", "dvc", *arguments]
+    result = subprocess.run(
+        command, cwd=root, env={**os.environ, "PATH": path}, capture_output=True, text=True
+    )
+    if result.returncode != 0:
+        lines = [line for line in result.stderr.splitlines() if line.strip()] or ["no message"]
+        own = [line for line in lines if not line.startswith("ERROR:")]  # of the stage, before DVC's
+        summary.failed[f"dvc {arguments[0]} dvc.yaml"] = (own or lines)[-1]
+
+
+def _with_pulled(root: Path, plan: Plan, options: Options) -> Plan:
+    """Return the plan after what is recorded but not here was pulled: what was published is not made anew."""
+    absent = plan.absent()
+    if not absent:
+        return plan
+    reason = "the remote has not all of them"
+    try:
+        record.pull(root, absent, options.remote)
+    except ConnectionError as error:
+        reason = str(error)
+    plan = Plan(root)
+    if lost := plan.lost():
+        raise HubError(
+            f"{len(lost)} recorded files are not here and could not be pulled ({reason}), such as {lost[0]}. "
+            f"See `dvc remote list` and `dvc pull`; what is lost for good, `dvc repro` makes anew."
+        )
+    return plan
+
+
+def _place(root: Path, options: Options) -> Checkout:
+    if options.address is None or options.shared:
+        return Checkout(root)
+    return OwnFolder.of(root, record.remote_for_nodes(root, options.remote))
+
+
+@contextmanager
+def _only_one(root: Path) -> Iterator[None]:
+    path = root / _LOCK
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise HubError(f"Another rllte-hub run works on {root}: {file.read().strip()}.") from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield
+
+
+@contextmanager
+def _readable_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not may_pass(error):
+            raise
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise HubError(f"{text}. What was finished is kept; run the same command again.") from error
+
+
+class _Interrupts:
+    """Ctrl-C, SIGTERM, which Slurm and Kubernetes send, and SIGHUP of a terminal that is closed.
+
+    Attributes:
+        finish_first: Whether the first of them only sets ``asked``, for a stop at a place where nothing is
+            lost. Another stops at once, as any does before.
+        asked: Whether one has come.
+    """
+
+    def __init__(self) -> None:
+        self.finish_first = self.asked = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def _take(self, *_: Any) -> None:
+        if self.asked or not self.finish_first:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __enter__(self) -> "_Interrupts":
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        self._before = {number: signal.signal(number, self._take) for number in numbers}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,130 @@
+"""What is asked of DVC: to record a stage, to push and pull its outputs, to open a remote."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import chdir, contextmanager
+from pathlib import Path
+from typing import Any
+
+from dvc.dependency.param import ParamsDependency
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.scm import SCM
+from dvc.stage.serialize import to_single_stage_lockfile
+
+from rllte.errors import HubError
+from rllte.runner.locks import entry_text, merge_texts
+from rllte.runner.staleness import Stage
+
+
+@contextmanager
+def open_repository(root: Path) -> Iterator[Any]:
+    """Open a folder as DVC does, with or without git; inside, it is the working directory, as DVC expects."""
+    scm = None if (root / ".git").exists() else SCM(str(root), no_scm=True)
+    with chdir(root), Repo(str(root), scm=scm, _wait_for_lock=True) as repo:
+        yield repo
+
+
+def record(root: Path, stage: Stage, settings: dict[str, dict[str, Any]], remote: str | None = None) -> str:
+    """Take the outputs of a stage into DVC's cache, and to a remote if one is named.
+
+    Args:
+        root: Where the outputs are.
+        stage: Which.
+        settings: Its parameters by file and key, as they were when it began.
+        remote: Its name.
+
+    Returns:
+        The stage's entry for dvc.lock.
+
+    Raises:
+        HubError: A parameter has changed since.
+        ConnectionError: Not everything reached the remote.
+    """
+    with open_repository(root) as repo:
+        found = repo.stage.load_one(str(root / stage.file), stage.name)
+        found.save()
+        params = {
+            dep.def_path: dict(dep.hash_info.value) for dep in found.deps if isinstance(dep, ParamsDependency)
+        }
+        if params != settings:
+            raise HubError(f"{stage.address}: its parameters changed while it ran. Run it again.")
+        with repo.lock:
+            found.commit()
+        if remote is not None:
+            _push(repo, [found], remote)
+        return entry_text(to_single_stage_lockfile(found))
+
+
+def push(root: Path, addresses: Iterable[str], remote: str) -> None:
+    """Push the outputs of stages that dvc.lock records; what the remote has already is not sent again."""
+    with open_repository(root) as repo:
+        _push(repo, [repo.stage.load_one(*_place(root, address)) for address in addresses], remote)
+
+
+def _push(repo: Any, stages: list[Any], remote: str) -> None:
+    used = [out.get_used_objs() for stage in stages for out in stage.outs]
+    infos = {info for one in used for infos in one.values() for info in infos}
+    failed = repo.cloud.push(infos, remote=remote).failed
+    if failed:
+        raise ConnectionError(f"{len(failed)} of {len(infos)} files did not reach the remote {remote!r}.")
+
+
+def pull(root: Path, addresses: Iterable[str], remote: str | None = None) -> None:
+    """Bring the outputs of stages or of whole dvc.yaml files, as far as dvc.lock and the remote have them.
+
+    Raises:
+        ConnectionError: A file did not come.
+    """
+    targets = [":".join(filter(None, _place(root, address))) for address in addresses]
+    with open_repository(root) as repo:
+        try:
+            repo.pull(targets=targets, remote=remote, allow_missing=True)
+        except DvcException as error:
+            raise ConnectionError(f"dvc pull: {error}") from error
+
+
+def _place(root: Path, address: str) -> tuple[str, str]:
+    file, _, name = address.partition(":")
+    return str(root / file), name
+
+
+def remote_folder(root: Path, remote: str) -> tuple[Any, str]:
+    """Return the file system of a remote and its folder there."""
+    with open_repository(root) as repo:
+        found = repo.cloud.get_remote(remote)
+        return found.fs, found.path
+
+
+def remote_for_nodes(root: Path, remote: str | None) -> str:
+    """Return the name of a remote that other machines can reach.
+
+    Args:
+        root: The repository.
+        remote: Its name; the repository's default if None.
+
+    Raises:
+        HubError: There is no such remote, or it is a folder of this machine.
+    """
+    with open_repository(root) as repo:
+        name = remote or repo.config["core"].get("remote")
+        try:
+            protocol = repo.cloud.get_remote(name).fs.protocol
+        except DvcException as error:
+            raise HubError(f"{error}. Add it with: dvc remote add") from None
+    if protocol == "local":
+        raise HubError(
+            f"The DVC remote {name!r} is a folder, which nodes that share no folder cannot reach. Name "
+            "another with --remote, or say --shared if every node sees this checkout."
+        )
+    return str(name)
+
+
+def merge_entries(root: Path, entries: dict[str, str]) -> None:
+    """Put entries into the dvc.lock files, each file in one write, while no other DVC command runs."""
+    by_file: dict[str, dict[str, str]] = {}
+    for address, text in entries.items():
+        file, _, name = address.partition(":")
+        by_file.setdefault(file, {})[name] = text
+    with open_repository(root) as repo, repo.lock:
+        for file, texts in by_file.items():
+            merge_texts((root / file).with_suffix(".lock"), texts)

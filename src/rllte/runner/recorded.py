@@ -1,0 +1,68 @@
+"""What the locks of a pipeline record: which cells are collected, and the hash of each output."""
+
+from pathlib import Path
+
+from rllte import tables
+from rllte.errors import HubError, MissingArtifactError
+from rllte.files import md5
+from rllte.names import Cell, Run
+from rllte.recipes.params import read_runs
+from rllte.runner.locks import read_lock
+from rllte.runner.staleness import folder_md5
+
+
+def collected(root: Path, benchmark: str, agent: str) -> dict[Cell, list[Run]]:
+    """Return the cells whose tables dvc.lock records, each with the runs that are in them.
+
+    A run that was added since, or that is trained for the first time, is not there until its cell is
+    collected again.
+
+    Raises:
+        MissingArtifactError: A table is not here.
+        HubError: It is not what dvc.lock says, or is older than its runs.
+    """
+    runs, found = read_runs(root, benchmark, agent), dict[Cell, list[Run]]()
+    lock = read_lock(root / f"pipelines/{benchmark}/{agent}/dvc.lock")
+    outs = {path: digest for entry in lock.values() for path, digest in entry["outs"].items()}
+    for cell in dict.fromkeys(run.cell for run in runs):
+        if entry := lock.get(f"collect@{cell.env_id}"):
+            seeds = _seeds(root, cell, outs)
+            found[cell] = [run for run in runs if run.cell == cell and run.seed in seeds]
+            folder = f"data/runs/{cell}"
+            paths = [path for run in found[cell] for path in outs if path.startswith(f"data/runs/{run}/")]
+            rows = [{"md5": outs[path], "relpath": path.removeprefix(f"{folder}/")} for path in paths]
+            if folder_md5(rows) != entry["deps"][folder]:
+                raise HubError(
+                    f"{cell}: runs were made anew and its tables were not. Run: rllte-hub run {cell}"
+                )
+    return found
+
+
+def recorded_outputs(root: Path, benchmark: str, agent: str) -> dict[str, str]:
+    """Return the md5 of each output that the lock of a pipeline records, by path."""
+    lock = read_lock(root / f"pipelines/{benchmark}/{agent}/dvc.lock")
+    return {path: digest for entry in lock.values() for path, digest in entry["outs"].items()}
+
+
+def read_recorded(root: Path, owner: Cell | Run, kind: str, outs: dict[str, str]) -> bytes:
+    """Return a file of a cell or run, of which ``outs`` must have the md5.
+
+    Raises:
+        MissingArtifactError: It is not here.
+        HubError: It is not what dvc.lock says.
+    """
+    path, cell = owner.path(kind), owner.cell if isinstance(owner, Run) else owner
+    try:
+        data = (root / path).read_bytes()
+    except OSError:
+        raise MissingArtifactError(path, f"{path} is not in {root}. Get it with: dvc pull {path}") from None
+    if outs.get(path) != md5(data):
+        raise HubError(
+            f"{path} has md5 {md5(data)}; dvc.lock says {outs.get(path)}. Run: dvc repro {cell.stage_file}"
+        )
+    return data
+
+
+def _seeds(root: Path, cell: Cell, outs: dict[str, str]) -> set[int]:
+    data = read_recorded(root, cell, "scores", outs)
+    return set(tables.read_parquet(data, tables.SCORES, cell.path("scores"), ["seed"])["seed"].to_pylist())

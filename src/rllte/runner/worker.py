@@ -1,0 +1,75 @@
+"""Doing a task: the functions that DVC's stages call, one after the other, each recorded when it is done."""
+
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from rllte.names import Cell, Run
+from rllte.runner.staleness import Stage
+from rllte.runner.tasks import Outcome, Task
+from rllte.runner.workspaces import Checkout, patiently
+from rllte.stages import stage_function
+
+Report = Callable[[dict[str, Any]], None]
+"""Is told what a task is at: ``stage``, and in training ``env_step``, ``rate`` and ``last_return``."""
+
+
+def perform(place: Checkout, task: Task, report: Report) -> Outcome:
+    """Do what a task's earlier attempts have not done, and keep it at once.
+
+    An error of the task's own is part of the outcome; its traceback is in the task's log.
+    """
+    log = place.logs / f"{task.name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    entries: dict[str, str] = {}
+    error = ""
+    with log.open("a", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
+        begin = file.tell()
+        try:
+            with place.opened(task) as root:
+                entries |= place.kept(root, task)
+                for stage in task.stages:
+                    if stage.address not in entries:
+                        _perform_stage(place, root, task, stage, report)
+                        text = patiently(place.record)(root, stage, task.settings[stage.address])
+                        entries[stage.address] = text
+                        patiently(place.keep)(root, task, entries)
+        except Exception as problem:
+            traceback.print_exc()
+            error = " ".join(f"{type(problem).__name__}: {problem}".split())
+    return Outcome(task.name, entries, error, log.read_bytes()[begin:].decode(errors="replace"))
+
+
+def _perform_stage(place: Checkout, root: Path, task: Task, stage: Stage, report: Report) -> None:
+    report({"stage": stage.kind})
+    function = stage_function(stage.kind)
+    owner = Cell.parse(stage.target) if stage.kind == "collect" else Run.parse(stage.target)
+    options = {"watch": _Watch(place, root, task, report)} if stage.kind == "train" else {}
+    print(f"{stage.kind} {stage.target}")
+    print(patiently(function)(root, owner, **options))
+
+
+class _Watch:
+    """Is called by a training: tells how far it is, and puts its resume states where others find them."""
+
+    def __init__(self, place: Checkout, root: Path, task: Task, report: Report) -> None:
+        self._place, self._root, self._task, self._report = place, root, task, report
+        self._before: tuple[int, float] | None = None
+        self._saved: dict[Path, int] = {}
+
+    def __call__(self, agent: Any) -> None:
+        now, row = time.monotonic(), {"stage": "train", "env_step": agent.env_step}
+        if self._before is not None and now > self._before[1]:
+            row["rate"] = (agent.env_step - self._before[0]) / (now - self._before[1])
+        self._before = agent.env_step, now
+        curve = agent.curves()
+        if len(curve):
+            row["last_return"] = curve.column("episode_return")[-1].as_py()
+        self._report({**row, "num_train_steps": agent.num_train_steps})
+        for path in self._root.glob(f"scratch/{self._task.name}/*/resume.pt"):
+            if self._saved.get(path) != path.stat().st_mtime_ns:
+                self._saved[path] = path.stat().st_mtime_ns
+                self._place.save_resume(self._root, path.relative_to(self._root).as_posix())

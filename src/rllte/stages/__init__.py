@@ -1,0 +1,32 @@
+"""What the DVC stages of a pipeline call: train, evaluate, export and collect, one plain function each."""
+
+from collections.abc import Callable
+
+from rllte.errors import UnknownNameError
+
+KINDS = ("train", "evaluate", "export", "collect")
+
+
+def stage_function(kind: str) -> Callable[..., str]:
+    """Return the function of a stage; it takes the root of the checkout, and a run or a cell.
+
+    Raises:
+        UnknownNameError: There is no such stage.
+    """
+    if kind == "train":
+        from rllte.stages.train import train
+
+        return train
+    if kind == "evaluate":
+        from rllte.stages.evaluate import evaluate
+
+        return evaluate
+    if kind == "export":
+        from rllte.stages.export import export
+
+        return export
+    if kind == "collect":
+        from rllte.stages.collect import collect
+
+        return collect
+    raise UnknownNameError("stage", kind, KINDS)

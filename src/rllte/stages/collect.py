@@ -1,0 +1,52 @@
+"""Collecting: the curves and scores of all seeds of a cell, in one table each."""
+
+from pathlib import Path
+
+from rllte import tables
+from rllte.errors import HubError, MissingArtifactError
+from rllte.files import write_bytes
+from rllte.names import Cell, Run
+from rllte.recipes.params import read_runs
+from rllte.recipes.spec import read_spec
+
+
+def collect(root: Path, cell: Cell) -> str:
+    """Write the curves and scores of a cell from those of its runs, in the order of their seeds.
+
+    Returns:
+        One line for people.
+
+    Raises:
+        MissingArtifactError: A run has no curves or scores here.
+        HubError: There is none, or one that params.yaml does not list (DVC's stage depends on the whole
+            folder), or they have different env steps or numbers of episodes.
+    """
+    runs = [run for run in read_runs(root, cell.benchmark, cell.agent) if run.cell == cell]
+    _check_listed(root, cell, runs)
+    spec = read_spec(root, cell)
+    metadata = {**spec.describe(runs[0]), "run": str(cell), "seeds": " ".join(str(run.seed) for run in runs)}
+    for kind, schema, axis in (("curves", tables.CURVES, "env_step"), ("scores", tables.SCORES, "episode")):
+        parts = []
+        for run in runs:
+            path = run.path(kind)
+            if not (root / path).exists():
+                raise MissingArtifactError(
+                    path, f"{path} is not here. Make it with: dvc repro {cell.stage_file}"
+                )
+            parts.append(tables.read_parquet((root / path).read_bytes(), schema, path))
+            if not parts[-1].select(["split", axis]).equals(parts[0].select(["split", axis])):
+                raise HubError(f"{path} has another {axis} axis than {runs[0].path(kind)}.")
+        write_bytes(root / cell.path(kind), tables.to_parquet(tables.concat(parts), metadata))
+    return f"{cell}: {len(runs)} seeds"
+
+
+def _check_listed(root: Path, cell: Cell, runs: list[Run]) -> None:
+    place = f"under runs: of pipelines/{cell.benchmark}/{cell.agent}/params.yaml"
+    if not runs:
+        raise HubError(f"{cell} has no run {place}. Add a line there.")
+    listed = {f"seed-{run.seed}" for run in runs}
+    for path in sorted((root / f"data/runs/{cell}").glob("*")):
+        if path.name not in listed:
+            raise HubError(
+                f"data/runs/{cell}/{path.name} is not listed {place}. List it there, or move it away."
+            )

@@ -1,0 +1,70 @@
+"""Exporting a run: a TorchScript model that was checked against the policy."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from rllte import tables, torchscript
+from rllte.agent.base import Agent
+from rllte.errors import HubError
+from rllte.files import sha256, write_bytes
+from rllte.names import Run
+from rllte.recipes.build import make_envs
+from rllte.recipes.spec import Spec, read_spec
+from rllte.seeding import env_seeds
+from rllte.stages.evaluate import play
+from rllte.stages.train import load_policy
+
+TOLERANCE = 1e-5
+"""How far an output of the model may be from the policy's."""
+
+
+def export(root: Path, run: Run) -> str:
+    """Export the policy of a run as TorchScript, check it, and write it; return one line for people.
+
+    Raises:
+        HubError: The model disagrees with the policy, or its episodes with the stored scores.
+    """
+    spec = read_spec(root, run.cell)
+    agent = load_policy(root, run, spec)
+    scores = tables.read_parquet((root / run.path("scores")).read_bytes(), tables.SCORES, run.path("scores"))
+    eval_rows = scores.column("split").to_numpy(zero_copy_only=False) == "eval"
+    returns = scores.column("episode_return").to_numpy()[eval_rows]
+    metadata = {
+        **spec.training(),
+        "run": str(run),
+        "spec": spec.hash,
+        "observation_space": str(agent.observation_space),
+        "action_space": str(agent.action_space),
+        "output": "logits" if hasattr(agent.action_space, "n") else "action in [-1, 1]",
+        "mean_score": round(float(returns.mean(dtype=np.float64)), 6),
+        "policy_sha256": sha256((root / run.path("policy")).read_bytes()),
+    }
+    data = torchscript.dump(agent.policy, metadata)
+    model = torchscript.load(data, run.path("model"))
+    _check_outputs(model, agent, spec, run)
+    replayed = play(spec, model, run.seed, spec.evaluation.num_envs).returns.astype(np.float32)
+    if not np.array_equal(replayed, returns[: len(replayed)]):
+        raise HubError(
+            f"{run}: the model's episodes return {replayed}, the scores say {returns[: len(replayed)]}."
+        )
+    write_bytes(root / run.path("model"), data)
+    return f"{run}: {len(data) / 1e6:.2f} MB, agrees with the policy"
+
+
+@torch.no_grad()
+def _check_outputs(model: nn.Module, agent: Agent, spec: Spec, run: Run) -> None:
+    num_envs, generator = 16, np.random.default_rng(run.seed)
+    envs = make_envs(spec, num_envs, env_seeds(run.seed, "curve", 0, num_envs), training=False)
+    envs.action_space.seed(int(generator.integers(2**31)))
+    obs, _ = envs.reset()
+    batch = [obs]
+    for _ in range(15):
+        obs, *_ = envs.step(envs.action_space.sample())
+        batch.append(obs)
+    envs.close()
+    difference = (model(torch.cat(batch)) - agent.policy(torch.cat(batch))).abs().max().item()
+    if not difference <= TOLERANCE:
+        raise HubError(f"{run}: the model's outputs differ from the policy's by {difference:.2g}.")
