@@ -21,7 +21,7 @@ from rllte.agent.onpolicy import OnPolicyAgent
 from rllte.agent.rollout import Batch
 from rllte.hub.benchmark import BENCHMARK_CLASSES
 from rllte.names import Cell
-from rllte.recipes.spec import read_spec
+from rllte.recipes.project import Project
 from rllte.seeding import env_seeds
 from rllte.torch_setup import keep_freed_memory
 
@@ -144,7 +144,7 @@ def measure_peer(case: Case, vec_env: str, seconds: float) -> Result:
     import peers
 
     cell = Cell(case.benchmark, case.agent, case.env_id)
-    settings = read_spec(ROOT, cell, "published").hyperparameters
+    settings = Project(ROOT).spec(cell, "published").hyperparameters
     model = peers.MODELS[cell.benchmark](case.env_id, settings, vec_env)
     if case.agent == "ppo":
         first = chunk = settings.num_envs * settings.num_steps

@@ -12,6 +12,7 @@ import click
 from dvc.stage.serialize import to_single_stage_lockfile
 from ruamel.yaml import YAML
 
+from rllte.recipes.project import runs_text
 from rllte.runner.dvc_records import merge_entries, open_repository
 from rllte.runner.locks import entry_text
 from rllte.runner.staleness import Plan
@@ -27,14 +28,12 @@ def make_recipes(root: Path, num_runs: int, pipelines: str = "*/*") -> None:
     shutil.copytree(ROOT / "pipelines", root / "pipelines", ignore=shutil.ignore_patterns("dvc.lock"))
     yaml, paths = YAML(), sorted(root.glob(f"pipelines/{pipelines}/params.yaml"))
     for path in root.glob("pipelines/*/*/params.yaml"):
-        params = yaml.load(path.read_text())
         env_ids = yaml.load((path.parent.parent / "params.yaml").read_text())["support"]["env_ids"][:10]
         share = len(range(paths.index(path), num_runs, len(paths))) if path in paths else 0
         runs = [(env_ids[j % 10], j // 10) for j in range(share)]
-        params["envs"] = {env_id: {"num_train_steps": 1000} for env_id, _ in runs}
-        params["runs"] = {f"{env_id}/seed-{seed}": {"env_id": env_id, "seed": seed} for env_id, seed in runs}
-        with path.open("w") as file:
-            yaml.dump(params, file)
+        envs = {env_id: {"num_train_steps": 1000} for env_id, _ in runs}
+        lines = {f"{env_id}/seed-{seed}": {"env_id": env_id, "seed": seed} for env_id, seed in runs}
+        path.with_name("runs.yaml").write_text(runs_text(envs, lines))
     for command in (
         ["git", "init", "-q"],
         ["dvc", "init", "-q"],

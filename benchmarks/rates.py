@@ -14,7 +14,7 @@ from rllte.agent.base import Agent
 from rllte.agent.offpolicy import OffPolicyAgent
 from rllte.hub.benchmark import BENCHMARK_CLASSES
 from rllte.names import Cell
-from rllte.recipes.params import read_support
+from rllte.recipes.project import Project
 from rllte.seeding import env_seeds
 from rllte.torch_setup import keep_freed_memory, torch_threads
 
@@ -44,7 +44,7 @@ def rate(agent: Agent, seconds: float) -> float:
 
 def env_steps_of_all_runs(benchmark: str, agent: str) -> int:
     """Return the env steps of all runs of the support list at the paper scale."""
-    support = read_support(ROOT, benchmark)
+    support = Project(ROOT).support(benchmark)
     cells = [Cell(benchmark, agent, env_id) for env_id in support.env_ids]
     return support.num_seeds * sum(support.budget(cell) for cell in cells)
 

@@ -12,6 +12,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 import click
 from planner import make_recipes
 
+from rllte.recipes.project import Project
 from rllte.runner import locks as lock
 from rllte.runner.additions import Lines
 from rllte.runner.batch import Summary, _note, _record
@@ -43,7 +44,7 @@ def main(num_tasks: int, cores: int, as_json: bool) -> None:
         root = Path(folder)
         make_recipes(root, num_tasks, "atari/ppo")
         wall, cpu = time.perf_counter(), time.process_time()
-        works = stale_work(root, Plan(root), lambda run: True)
+        works = stale_work(Project(root), Plan(root), lambda run: True)
         total = sum(len(work.tasks) for work in works)
         place, summary, entries = Checkout(root), Summary(), dict[str, str]()
         with Display(total) as display:

@@ -67,14 +67,14 @@ def make_hub(root: Path, cells: list[Cell], num_seeds: int, model_bytes: int, se
     names = {"benchmark": cells[0].benchmark, "agent": cells[0].agent}
     path = tables_path(**names)
     artifacts.append(listed({"path": path, "kind": "tables", **names}, table_archive.write(packed)))
-    content = {"format": 1, "cells": [cell_row(cell, num_seeds) for cell in cells], "artifacts": artifacts}
+    content = {"format": 2, "cells": [cell_row(cell, num_seeds) for cell in cells], "artifacts": artifacts}
     write_checkout(root, {**content, "pipelines": {}}, server)
     server.filesystem().pipe(objects)
 
 
 def cell_row(cell: Cell, num_seeds: int) -> dict[str, Any]:
     return {
-        "benchmark": cell.benchmark, "agent": cell.agent, "env_id": cell.env_id, "status": "published",
+        "benchmark": cell.benchmark, "agent": cell.agent, "env_id": cell.env_id, "status": "available",
         "scale": "published", "num_train_steps": 1_000_000, "num_seeds": num_seeds,
         "seeds": list(range(num_seeds)), "num_episodes": NUM_EPISODES, "version": 1,
         "spec": "0", "mean": 0.0, "interval": [0.0, 0.0],

@@ -11,6 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from rllte.names import Cell, Run
+from rllte.recipes.project import runs_text
 
 ROOT = Path(__file__).parents[1]
 CELL = Cell("minigrid", "ppo", "Empty-5x5-v0")
@@ -94,18 +95,18 @@ def make_repository(root):
         params["train"].update(TINY)
         params["evaluation"].update({"num_episodes": 4, "num_envs": 2})
 
-    def publish(params):
+    def shrink(params):
         params["hyperparameters"].update({"num_steps": 32, "n_epochs": 2})
-        params["envs"] = {CELL.env_id: {"num_train_steps": 1024}}
-        params["runs"] = {
-            f"{CELL.env_id}/seed-{run.seed}": {"env_id": CELL.env_id, "seed": run.seed} for run in RUNS
-        }
 
     edit_yaml(root / "params.yaml", lambda params: params.update({"tables": ["minigrid/ppo"]}))
-    for path in root.glob("pipelines/*/*/params.yaml"):
-        edit_yaml(path, lambda params: params.update({"envs": {}, "runs": {}}))
+    for path in root.glob("pipelines/*/*/runs.yaml"):
+        path.write_text(runs_text({}, {}))
+    runs = {f"{CELL.env_id}/seed-{run.seed}": {"env_id": CELL.env_id, "seed": run.seed} for run in RUNS}
+    (root / "pipelines/minigrid/ppo/runs.yaml").write_text(
+        runs_text({CELL.env_id: {"num_train_steps": 1024}}, runs)
+    )
     edit_yaml(root / "pipelines/minigrid/params.yaml", shorten)
-    edit_yaml(root / "pipelines/minigrid/ppo/params.yaml", publish)
+    edit_yaml(root / "pipelines/minigrid/ppo/params.yaml", shrink)
     git(root, "init", "-q")
     return root
 

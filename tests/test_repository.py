@@ -18,8 +18,7 @@ from rllte.files import md5, sha256
 from rllte.hub.store.catalogue import read_catalogue
 from rllte.names import BENCHMARKS, Cell, Run
 from rllte.publish.catalogue import build_catalogue
-from rllte.recipes.params import read_agent, read_runs, read_support
-from rllte.recipes.spec import read_spec
+from rllte.recipes.project import Project
 from rllte.runner.additions import release_lines
 
 ROOT = Path(__file__).parents[1]
@@ -44,25 +43,24 @@ def test_the_stages_are_the_same_bytes_in_every_folder():
 
 
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda path: "/".join(path.parts[-2:]))
-def test_recipes_are_valid_at_the_paper_scale_and_where_published(path):
-    benchmark, agent = path.parts[-2:]
-    for env_id in read_support(ROOT, benchmark).env_ids:
-        assert read_spec(ROOT, Cell(benchmark, agent, env_id), "paper").scale == "paper"
-    for run in read_runs(ROOT, benchmark, agent):
-        assert read_spec(ROOT, run.cell).num_train_steps > 0
-    own = read_agent(ROOT, benchmark, agent)
-    assert set(own.notes) <= set(own.envs)
+def test_recipes_are_valid_at_the_paper_scale_and_where_available(path):
+    (benchmark, agent), project = path.parts[-2:], Project(ROOT)
+    for env_id in project.support(benchmark).env_ids:
+        assert project.spec(Cell(benchmark, agent, env_id), "paper").scale == "paper"
+    for run in project.runs(benchmark, agent):
+        assert project.spec(run.cell).num_train_steps > 0
+    assert set(project.agent(benchmark, agent).notes) <= set(project.listed(benchmark, agent).envs)
 
 
 @pytest.mark.parametrize("benchmark", ENVS)
 def test_every_agent_of_the_support_list_has_a_pipeline(benchmark):
     agents = [path.name for path in PIPELINES if path.parent.name == benchmark]
-    assert sorted(read_support(ROOT, benchmark).agents) == agents
+    assert sorted(Project(ROOT).support(benchmark).agents) == agents
 
 
 @pytest.mark.parametrize("benchmark", ENVS)
 def test_every_environment_of_the_support_list_can_be_stepped(benchmark):
-    for env_id in read_support(ROOT, benchmark).env_ids:
+    for env_id in Project(ROOT).support(benchmark).env_ids:
         envs = load(ENVS[benchmark], "Environments need")(env_id, num_envs=2, seed=0)
         envs.reset()
         obs, rewards, *_ = envs.step(envs.action_space.sample())
@@ -75,7 +73,7 @@ def test_every_environment_of_the_support_list_can_be_stepped(benchmark):
 )
 def test_the_support_list_is_complete(benchmark, count):
     assert benchmark in BENCHMARKS
-    assert len(set(read_support(ROOT, benchmark).env_ids)) == count
+    assert len(set(Project(ROOT).support(benchmark).env_ids)) == count
 
 
 @pytest.mark.parametrize("path", ARTIFACTS)
@@ -90,18 +88,23 @@ def test_every_curve_has_fifty_finite_points_or_one_for_each_update(path):
     cell = (
         Cell(*path.split("/")[1:4]) if "/runs/" not in path else Run.parse(path[10 : path.rindex("/")]).cell
     )
-    spec = read_spec(ROOT, cell)
+    spec = Project(ROOT).spec(cell)
     rollout = getattr(spec.hyperparameters, "num_envs", 1) * getattr(spec.hyperparameters, "num_steps", 1)
     least = min(50, spec.num_train_steps // rollout)
     for seed in np.unique(table.column("seed")):
         for split in ("train", "eval"):
             rows = [row for row in table.to_pylist() if (row["seed"], row["split"]) == (seed, split)]
             assert len(rows) >= least
-            assert np.isfinite([row["episode_return"] for row in rows]).all()
+            returns = np.array([row["episode_return"] for row in rows])
+            assert np.isfinite(returns[1:]).all()
+            if (
+                split == "eval" or rows[0]["num_episodes"]
+            ):  # until the first point no training episode may end
+                assert np.isfinite(returns[0])
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, row in CATALOGUE.cells.items() if row["status"] == "published"]
+    "name", [name for name, row in CATALOGUE.cells.items() if row["status"] == "available"]
 )
 def test_every_published_cell_has_the_scores_that_the_catalogue_states(name):
     row, cell = CATALOGUE.cells[name], Cell.parse(name)
@@ -141,13 +144,13 @@ def test_what_is_locked_is_what_the_catalogue_lists():
 
 
 def test_every_agent_with_published_cells_has_a_file_of_all_its_tables():
-    published = {f"{row['benchmark']}/{row['agent']}" for row in CATALOGUE.rows("published")}
+    published = {f"{row['benchmark']}/{row['agent']}" for row in CATALOGUE.rows("available")}
     assert set(YAML(typ="safe").load((ROOT / "params.yaml").read_text())["tables"]) == published
     assert {row.cell_name for row in CATALOGUE.all_artifacts() if row.kind == "tables"} == published
 
 
 def test_the_next_release_names_cells_of_the_support_list_with_the_budgets_that_are_published():
-    release_lines(ROOT, lambda run: True)
+    release_lines(Project(ROOT), lambda run: True)
 
 
 def test_links_of_the_documents_lead_somewhere():

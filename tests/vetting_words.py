@@ -12,7 +12,7 @@ from rllte.agent import AGENTS
 from rllte.agent.drqv2 import DrQv2, PixelActor, PixelPolicy
 from rllte.agent.encoders import PixelCNN
 from rllte.names import Cell
-from rllte.recipes.spec import read_spec
+from rllte.recipes.project import Project
 from tests.agent.conftest import ROOT, SMALL, make_agent
 
 FILE = Path(vetting.__file__).with_name("vetting.json")
@@ -23,7 +23,9 @@ def policies():
     for name in SMALL:
         if name != "drqv2":
             yield make_agent(name).policy
-    config = read_spec(ROOT, Cell("dmc", "drqv2", "cartpole_balance")).hyperparameters  # without a renderer
+    config = (
+        Project(ROOT).spec(Cell("dmc", "drqv2", "cartpole_balance")).hyperparameters
+    )  # without a renderer
     assert isinstance(config, DrQv2.Config)
     encoder = PixelCNN((9, 84, 84), 4)
     yield PixelPolicy(encoder, PixelActor(encoder.feature_dim, config, 2))

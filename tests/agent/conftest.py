@@ -5,7 +5,8 @@ from pathlib import Path
 
 from rllte.names import Cell
 from rllte.recipes.build import make_agent as build
-from rllte.recipes.spec import override, read_spec
+from rllte.recipes.project import Project
+from rllte.recipes.spec import override
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,7 +56,7 @@ SMALL = {
 def make_agent(name, seed=0, **settings):
     cell, small = SMALL[name]
     watch = {"num_points": 3, "num_eval_episodes": 2, "num_eval_envs": 2}
-    spec = override(read_spec(ROOT, cell, "published"), {**watch, **small, **settings})
+    spec = override(Project(ROOT).spec(cell, "published"), {**watch, **small, **settings})
     if name == "drqv2":  # frames are slow to draw: episodes of 20 steps
         spec = dataclasses.replace(
             spec, env={key: {"from_pixels": True, "action_repeat": 50} for key in spec.env}

@@ -10,7 +10,7 @@ from rllte import torchscript
 from rllte.agent import AGENTS
 from rllte.env.dmc_pixels import renderer_problem
 from rllte.errors import HubError
-from rllte.recipes.spec import read_spec
+from rllte.recipes.project import Project
 from rllte.tables import to_parquet
 from rllte.torch_setup import torch_device as make_device
 from tests.agent.conftest import ROOT, SMALL, make_agent
@@ -141,7 +141,7 @@ def test_version_is_raised_when_results_change(trained):
     name, agent = trained
     cell, _ = SMALL[name]
     version, number = FINGERPRINTS[name]
-    assert read_spec(ROOT, cell).version == version
+    assert Project(ROOT).spec(cell).version == version
     assert policy_weights(agent).abs().sum().item() == pytest.approx(number, rel=1e-4)
 
 

@@ -47,7 +47,7 @@ def test_kinds_and_cells_choose_what_is_pulled(hub):
     run("pull", str(CELL), "--kind", "models")
     assert cache_path(artifact_of(RUNS[0].path("model"))).exists()
     assert not cache_path(artifact_of(CELL.path("scores"))).exists()
-    assert "No cell of dmc is published" in run("pull", "--benchmark", "dmc", code=1).stderr
+    assert "No cell of dmc is available" in run("pull", "--benchmark", "dmc", code=1).stderr
     assert run("pull", str(CELL), "--kind", "models,models").stderr.startswith("2 files")
     result = run("pull", "--benchmark", "minigrid")
     assert result.stderr.splitlines()[-1].startswith("4 files")

@@ -261,7 +261,7 @@ def edited(root, change):
 
 
 def cell_row(content):
-    return next(row for row in content["cells"] if row["status"] == "published")
+    return next(row for row in content["cells"] if row["status"] == "available")
 
 
 def curves_row(content):

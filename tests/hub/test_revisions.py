@@ -34,10 +34,10 @@ def template(published_hub, tmp_path_factory):
     run_git(root, "tag", "-am", "first", "v1")
     run_program("dvc", "pull", "-q", cwd=root)
 
-    def drop(params):
-        del params["runs"][f"{CELL.env_id}/seed-1"]
+    def drop(listed):
+        del listed["runs"][f"{CELL.env_id}/seed-1"]
 
-    edit_yaml(root / "pipelines/minigrid/ppo/params.yaml", drop)
+    edit_yaml(root / "pipelines/minigrid/ppo/runs.yaml", drop)
     shutil.rmtree(root / f"data/runs/{RUNS[1]}")
     collect(root, CELL)
     record(root)
@@ -224,7 +224,7 @@ def test_a_difference_names_what_came_went_and_moved(repo, two_revisions, monkey
     assert row["difference"] == pytest.approx(means[1] - means[0], abs=1e-3)
     assert diff("v1", "v1", repo=repo) == []
     content = json.loads((two_revisions / "catalogue.json").read_text())
-    cell = next(row for row in content["cells"] if row["status"] == "published")
+    cell = next(row for row in content["cells"] if row["status"] == "available")
     cell["status"] = "planned"
     (two_revisions / "catalogue.json").write_text(json.dumps(content))
     monkeypatch.setenv("RLLTE_HUB_REV", "v1")  # is not the checkout as it stands
@@ -235,4 +235,4 @@ def test_a_revision_keeps_no_files_but_catalogue_and_settings(two_revisions):
     MiniGrid(two_revisions.as_uri(), rev="v1").load_scores(**NAMES)
     (folder,) = (cache_dir() / "revisions").iterdir()
     names = {path.name for path in folder.rglob("*") if path.is_file()}
-    assert names == {"catalogue.json", "config", "params.yaml"}
+    assert names == {"catalogue.json", "config", "params.yaml", "runs.yaml"}

@@ -10,6 +10,8 @@ import pytest
 from rllte.errors import HubError
 from rllte.files import md5
 from rllte.hub.store.catalogue import read_catalogue
+from rllte.recipes.project import Project
+from rllte.recipes.schema import ListedRuns
 from rllte.runner.batch import Options, run_batch
 from rllte.runner.locks import read_lock
 from rllte.runner.ray_tasks import execute
@@ -91,9 +93,9 @@ def test_a_planned_cell_gets_its_lines_when_it_is_done_and_not_before(untrained)
     blocked = untrained / f"data/runs/{cells[1]}/seed-0"
     blocked.parent.mkdir(parents=True)
     blocked.write_text("a file where a folder belongs")
-    before = (untrained / "pipelines/minigrid/ppo/params.yaml").read_text()
+    before = (untrained / "pipelines/minigrid/ppo/runs.yaml").read_text()
     run(untrained, "--planned", *cells, code=1)
-    added = set((untrained / "pipelines/minigrid/ppo/params.yaml").read_text().splitlines()) - set(
+    added = set((untrained / "pipelines/minigrid/ppo/runs.yaml").read_text().splitlines()) - set(
         before.splitlines()
     )
     assert added == {
@@ -105,7 +107,7 @@ def test_a_planned_cell_gets_its_lines_when_it_is_done_and_not_before(untrained)
         "collect@Empty-6x6-v0",
     }
     assert not blocked.exists(), "what is not listed lies in no folder that a stage depends on"
-    (row,) = read_catalogue(untrained).rows("published")
+    (row,) = read_catalogue(untrained).rows("available")
     assert (row["env_id"], row["interval"]) == ("Empty-6x6-v0", None), "one seed says nothing of others"
 
 
@@ -129,16 +131,16 @@ def test_a_published_cell_stays_as_it_is_when_a_new_seed_fails(published_hub, tm
 
 
 def test_a_cell_is_finished_before_the_next_is_begun(untrained):
-    def publish(params):
-        names = (CELL.env_id, "Empty-6x6-v0")
-        params["envs"] = {name: {"num_train_steps": 1024} for name in names}
-        params["runs"] = {f"{name}/seed-{n}": {"env_id": name, "seed": n} for name in names for n in (0, 1)}
+    names = (CELL.env_id, "Empty-6x6-v0")
+    envs = {name: {"num_train_steps": 1024} for name in names}
+    runs = {f"{name}/seed-{n}": {"env_id": name, "seed": n} for name in names for n in (0, 1)}
 
     def nothing(_place, task, _board):
         return Outcome(task.name, {})
 
-    edit_yaml(untrained / "pipelines/minigrid/ppo/params.yaml", publish)
-    works = stale_work(untrained, Plan(untrained), lambda run: True)
+    project = Project(untrained)
+    project.write_listed("minigrid", "ppo", ListedRuns(envs, runs))
+    works = stale_work(project, Plan(untrained), lambda run: True)
     outcomes = execute(works, Checkout(untrained), {}, lambda rows: None, jobs=1, function=nothing)
     names = [outcome.task.removeprefix("minigrid/ppo/") for outcome in outcomes]
     cells = ["Empty-5x5-v0", "Empty-6x6-v0"]

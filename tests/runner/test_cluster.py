@@ -104,8 +104,8 @@ def make_hub(root):
     make_repository(root)
     edit_yaml(root / "pipelines/minigrid/params.yaml", lambda p: p["train"].update(checkpoint_steps=1024))
     edit_yaml(
-        root / "pipelines/minigrid/ppo/params.yaml",
-        lambda params: params["envs"][CELL.env_id].update(num_train_steps=8192),
+        root / "pipelines/minigrid/ppo/runs.yaml",
+        lambda listed: listed["envs"][CELL.env_id].update(num_train_steps=8192),
     )
     git(root, "add", "-A")
     git(root, "commit", "-qm", "start")

@@ -59,10 +59,10 @@ def append(path):
 MUTATIONS = [
     set_value(FOLDER / "params.yaml", "hyperparameters", "learning_rate", 0.5),
     set_value(FOLDER / "params.yaml", "version", 2),
-    set_value(FOLDER / "params.yaml", "envs", CELL.env_id, "num_train_steps", 2048),
+    set_value(FOLDER / "runs.yaml", "envs", CELL.env_id, "num_train_steps", 2048),
     set_value(FOLDER / "params.yaml", "differs", "evaluation", "num_envs", 4),
     set_value(FOLDER / "params.yaml", "source", "another text"),
-    set_value(FOLDER / "params.yaml", "runs", f"{CELL.env_id}/seed-7", {"env_id": CELL.env_id, "seed": 7}),
+    set_value(FOLDER / "runs.yaml", "runs", f"{CELL.env_id}/seed-7", {"env_id": CELL.env_id, "seed": 7}),
     set_value("pipelines/minigrid/params.yaml", "train", "num_points", 3),
     set_value("pipelines/minigrid/params.yaml", "evaluation", "num_episodes", 6),
     set_value("pipelines/minigrid/params.yaml", "support", "num_seeds", 3),

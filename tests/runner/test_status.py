@@ -18,7 +18,7 @@ def states(root):
 
 def test_a_published_run_is_called_so(checkout):
     status = read_status(checkout)
-    assert states(checkout) == {str(run): "published" for run in RUNS}
+    assert states(checkout) == {str(run): "available" for run in RUNS}
     assert (status["cells"], status["hours_left"]) == ({}, 0.0)
     # the support list has 57 × 3 + 27 × 3 + 16 × 3 + 16 × 2 cells
     assert status["planned_cells"] == 332 - 1
@@ -26,7 +26,7 @@ def test_a_published_run_is_called_so(checkout):
 
 def test_a_changed_setting_makes_runs_stale_and_a_lost_file_makes_one_missing(checkout):
     (checkout / RUNS[1].path("model")).unlink()
-    assert states(checkout) == {str(RUNS[0]): "published", str(RUNS[1]): "missing"}
+    assert states(checkout) == {str(RUNS[0]): "available", str(RUNS[1]): "missing"}
 
     def change(params):
         params["hyperparameters"]["gamma"] = 0.5
@@ -53,10 +53,10 @@ def test_what_is_only_to_be_evaluated_again_needs_no_training(checkout):
 
 
 def test_the_time_left_follows_from_measured_rates(checkout):
-    def add(params):
-        params["runs"][f"{CELL.env_id}/seed-5"] = {"env_id": CELL.env_id, "seed": 5}
+    def add(listed):
+        listed["runs"][f"{CELL.env_id}/seed-5"] = {"env_id": CELL.env_id, "seed": 5}
 
-    edit_yaml(checkout / "pipelines/minigrid/ppo/params.yaml", add)
+    edit_yaml(checkout / "pipelines/minigrid/ppo/runs.yaml", add)
     for run in RUNS:
         path = checkout / run.path("train")
         cost = json.loads(path.read_text()) | {"env_steps_per_s": 0.1}

@@ -5,10 +5,9 @@ import pytest
 from rllte.errors import HubError, UnknownNameError
 from rllte.files import md5
 from rllte.names import Cell, Run
-from rllte.recipes.params import read_agent
-from rllte.recipes.spec import read_spec
+from rllte.recipes.project import Project
+from rllte.recipes.schema import ListedRuns
 from rllte.runner.additions import add_lines, planned_lines, release_lines, remove_lines, take_back
-from rllte.runner.batch import listed_runs
 from rllte.runner.locks import entry_text
 from rllte.runner.staleness import Plan
 from rllte.runner.tasks import check_targets, stale_work, wanted_by
@@ -17,6 +16,7 @@ from rllte.stages.train import train
 from tests.conftest import CELL, ROOT, RUNS, edit_yaml, make_repository
 
 PARAMS = "pipelines/minigrid/ppo/params.yaml"
+RUNS_FILE = "pipelines/minigrid/ppo/runs.yaml"
 
 
 def anything(run):
@@ -39,7 +39,7 @@ def checkout(published_hub, tmp_path):
 
 
 def test_a_new_cell_has_a_task_for_each_run_and_one_after_them(empty):
-    (work,) = stale_work(empty, Plan(empty), anything)
+    (work,) = stale_work(Project(empty), Plan(empty), anything)
     names = [f"{CELL.env_id}/seed-{run.seed}" for run in RUNS]
     assert stages(work.runs) == {
         str(run): [f"train@{name}", f"evaluate@{name}"] for run, name in zip(RUNS, names, strict=True)
@@ -47,72 +47,75 @@ def test_a_new_cell_has_a_task_for_each_run_and_one_after_them(empty):
     assert stages([work.last])[str(CELL)] == [*(f"export@{name}" for name in names), f"collect@{CELL.env_id}"]
 
 
-def test_nothing_is_done_where_everything_is_published(checkout):
-    assert stale_work(checkout, Plan(checkout), anything) == []
+def test_nothing_is_done_where_everything_is_available(checkout):
+    assert stale_work(Project(checkout), Plan(checkout), anything) == []
 
 
 def test_another_way_to_evaluate_trains_nothing(checkout):
     edit_yaml(checkout / "pipelines/minigrid/params.yaml", lambda p: p["evaluation"].update(num_episodes=6))
-    (work,) = stale_work(checkout, Plan(checkout), anything)
+    (work,) = stale_work(Project(checkout), Plan(checkout), anything)
     assert [[stage.kind for stage in task.stages] for task in work.runs] == [["evaluate"], ["evaluate"]]
     reads = work.inputs(work.runs[0])
     assert reads == [f"pipelines/minigrid/ppo/dvc.yaml:train@{CELL.env_id}/seed-0"]
 
 
 def test_what_exports_and_collects_reads_all_runs_of_its_cell(empty):
-    (work,) = stale_work(empty, Plan(empty), anything)
+    (work,) = stale_work(Project(empty), Plan(empty), anything)
     kinds = sorted(address.partition(":")[2].partition("/")[0] for address in work.inputs(work.last))
     assert kinds == [f"{kind}@{CELL.env_id}" for kind in ("evaluate", "evaluate", "train", "train")]
 
 
 def test_a_failed_run_is_not_exported_and_its_cell_not_collected(empty):
-    (work,) = stale_work(empty, Plan(empty), anything)
+    (work,) = stale_work(Project(empty), Plan(empty), anything)
     rest = work.finish({str(RUNS[0])})
     assert [stage.name for stage in rest.stages] == [f"export@{CELL.env_id}/seed-1"]
     assert work.finish({str(run) for run in RUNS}) is None
 
 
 def test_one_run_can_be_asked_for_and_its_cell_waits_for_the_others(empty):
-    (work,) = stale_work(empty, Plan(empty), wanted_by([str(RUNS[1])], None, None))
+    (work,) = stale_work(Project(empty), Plan(empty), wanted_by([str(RUNS[1])], None, None))
     assert list(stages(work.runs)) == [str(RUNS[1])]
     assert [stage.kind for stage in work.last.stages] == ["export"]
-    assert stale_work(empty, Plan(empty), wanted_by([], "atari", None)) == []
+    assert stale_work(Project(empty), Plan(empty), wanted_by([], "atari", None)) == []
 
 
 def test_a_name_that_is_not_listed_is_an_error_with_the_nearest(empty):
     with pytest.raises(UnknownNameError, match=f"Did you mean '{CELL}'"):
-        check_targets(["minigrid/ppo/Empty-5x5-v1"], listed_runs(empty))
+        check_targets(["minigrid/ppo/Empty-5x5-v1"], Project(empty).all_runs())
     with pytest.raises(UnknownNameError, match="Did you mean 'ppo'"):
         wanted_by([], None, "pppo")
     with pytest.raises(UnknownNameError, match="Unknown run"):
-        check_targets([f"{CELL}/seed-7"], listed_runs(empty))
+        check_targets([f"{CELL}/seed-7"], Project(empty).all_runs())
 
 
 def test_resources_come_from_params_and_fewer_cores_than_threads_are_refused(tmp_path):
     root = make_repository(tmp_path / "hub")
-    before = read_spec(root, CELL).hash
+    before = Project(root).spec(CELL).hash
 
     def ask(params):
         params["resources"] = {"num_gpus": 0.5, "memory_gb": 2, "custom": {"big": 1}}
 
     edit_yaml(root / "pipelines/minigrid/params.yaml", ask)
     edit_yaml(root / PARAMS, lambda params: params["differs"].update(resources={"num_gpus": 1}))
-    assert read_spec(root, CELL).hash == before, "what a run is given does not change what it gives"
-    (work,) = stale_work(root, Plan(root), anything)
+    assert Project(root).spec(CELL).hash == before, "what a run is given does not change what it gives"
+    (work,) = stale_work(Project(root), Plan(root), anything)
     options = {"num_cpus": 1, "num_gpus": 1, "memory": 2_000_000_000, "resources": {"big": 1}}
     assert [task.options for task in work.runs] == [options] * len(RUNS)
     assert work.last.options == {**options, "num_gpus": 0}, "export computes on the CPU"
     edit_yaml(root / PARAMS, lambda params: params["differs"]["train"].update(num_threads=2))
     with pytest.raises(HubError, match=r"computes with 2 threads, .* and gets --threads 1"):
-        stale_work(root, Plan(root), anything, threads=1)
+        stale_work(Project(root), Plan(root), anything, threads=1)
 
 
 def test_a_cell_for_a_gpu_is_another_spec_asks_for_one_and_is_refused_where_there_is_none(tmp_path):
     root = make_repository(tmp_path / "hub")
-    before = read_spec(root, CELL).hash
-    edit_yaml(root / PARAMS, lambda params: params["envs"][CELL.env_id].update(device="cuda:64"))
-    assert read_spec(root, CELL).hash != before
-    (work,) = stale_work(root, Plan(root), anything)
+    project = Project(root)
+    before = project.spec(CELL).hash
+    listed = project.listed("minigrid", "ppo")
+    envs = {CELL.env_id: {**listed.envs[CELL.env_id], "device": "cuda:64"}}
+    project.write_listed("minigrid", "ppo", ListedRuns(envs, listed.runs))
+    assert project.spec(CELL).hash != before
+    (work,) = stale_work(Project(root), Plan(root), anything)
     assert [task.options["num_gpus"] for task in work.tasks] == [1, 1, 0], "only training needs it"
     with pytest.raises(HubError, match="device is 'cuda:64', but PyTorch sees"):
         train(root, RUNS[0])
@@ -122,35 +125,36 @@ def test_a_cell_for_a_gpu_is_another_spec_asks_for_one_and_is_refused_where_ther
 def test_planned_cells_are_for_a_gpu_where_their_pipeline_has_one(tmp_path):
     root = make_repository(tmp_path / "hub")
     edit_yaml(root / PARAMS, lambda params: params["differs"].update(resources={"num_gpus": 0.25}))
-    lines = planned_lines(root, wanted_by([], "minigrid", "ppo"))
-    add_lines(root, lines)
-    assert read_spec(root, lines.cells[0]).device == "cuda"
-    assert read_spec(root, CELL).device == "cpu"
+    lines = planned_lines(Project(root), wanted_by([], "minigrid", "ppo"))
+    add_lines(Project(root), lines)
+    assert Project(root).spec(lines.cells[0]).device == "cuda"
+    assert Project(root).spec(CELL).device == "cpu"
 
 
 def test_another_setting_is_another_key_of_a_task(tmp_path):
     root = make_repository(tmp_path / "hub")
-    (before,) = stale_work(root, Plan(root), anything)
+    (before,) = stale_work(Project(root), Plan(root), anything)
     edit_yaml(root / "pipelines/minigrid/params.yaml", lambda p: p["evaluation"].update(num_episodes=6))
-    (after,) = stale_work(root, Plan(root), anything)
+    (after,) = stale_work(Project(root), Plan(root), anything)
     assert before.runs[0].key != after.runs[0].key
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("pipelines/*/*/params.yaml")), ids=lambda p: str(p.parent))
+@pytest.mark.parametrize("path", sorted(ROOT.glob("pipelines/*/*/runs.yaml")), ids=lambda p: str(p.parent))
 def test_lines_of_planned_cells_are_of_the_paper_scale_and_leave_no_trace_when_removed(path, tmp_path):
     root = make_repository(tmp_path / "hub")
     benchmark, agent = path.parts[-3:-1]
     target = root / path.relative_to(ROOT)
     before = target.read_text()
-    lines = planned_lines(root, wanted_by([], benchmark, agent))
-    add_lines(root, lines)
+    lines = planned_lines(Project(root), wanted_by([], benchmark, agent))
+    add_lines(Project(root), lines)
     cell = lines.cells[0]
-    listed = read_spec(root, cell)
-    assert listed == read_spec(ROOT, cell, "paper") or benchmark == "minigrid"
-    assert (listed.scale, read_agent(root, benchmark, agent).envs[cell.env_id]["scale"]) == ("paper", "paper")
-    assert set(lines.runs) <= set(listed_runs(root))
-    assert not set(lines.runs) & set(planned_lines(root, anything).runs)
-    remove_lines(root, lines)
+    listed = Project(root).spec(cell)
+    assert listed == Project(ROOT).spec(cell, "paper") or benchmark == "minigrid"
+    line = Project(root).line(cell)
+    assert (listed.scale, line and line.scale) == ("paper", "paper")
+    assert set(lines.runs) <= set(Project(root).all_runs())
+    assert not set(lines.runs) & set(planned_lines(Project(root), anything).runs)
+    remove_lines(Project(root), lines)
     assert target.read_text() == before
 
 
@@ -163,42 +167,42 @@ def write_release(root, *rows):
 
 def test_the_release_adds_new_cells_and_more_seeds_in_its_order_and_leaves_no_trace_when_removed(tmp_path):
     root, other = make_repository(tmp_path / "hub"), Cell("atari", "ppo", "Pong-v5")
-    files = [root / PARAMS, root / "pipelines/atari/ppo/params.yaml"]
+    files = [root / RUNS_FILE, root / "pipelines/atari/ppo/runs.yaml"]
     before = [file.read_text() for file in files]
     write_release(root, (CELL, 1024, 3), (other, 5000, 2))
-    lines = release_lines(root, anything)
+    lines = release_lines(Project(root), anything)
     assert lines.runs == [Run(CELL, 2), Run(other, 0), Run(other, 1)]
-    add_lines(root, lines)
-    assert (read_spec(root, other).num_train_steps, read_spec(root, other).scale) == (5000, "published")
-    works = lines.in_order(stale_work(root, Plan(root), anything))
+    add_lines(Project(root), lines)
+    assert (Project(root).spec(other).num_train_steps, Project(root).spec(other).scale) == (5000, "published")
+    works = lines.in_order(stale_work(Project(root), Plan(root), anything))
     assert [work.cell for work in works] == [CELL, other], "by name it would be the other way"
     made = [root / run.path(kind) for run in lines.runs for kind in ("curves", "train", "model")]
     for path in made:
         path.parent.mkdir(parents=True)
         path.write_text("finished")
-    remove_lines(root, lines)
+    remove_lines(Project(root), lines)
     assert [file.read_text() for file in files] == before
     assert not any(path.exists() for path in made), "no stage that depends on a whole folder becomes stale"
-    add_lines(root, lines)
+    add_lines(Project(root), lines)
     assert all(path.read_text() == "finished" for path in made)
 
 
 def test_lines_of_a_batch_that_was_killed_are_taken_back(tmp_path):
     root, other = make_repository(tmp_path / "hub"), Cell("atari", "ppo", "Pong-v5")
-    file = root / "pipelines/atari/ppo/params.yaml"
+    file = root / "pipelines/atari/ppo/runs.yaml"
     before = file.read_text()
     write_release(root, (other, 5000, 2))
-    add_lines(root, release_lines(root, anything))
+    add_lines(Project(root), release_lines(Project(root), anything))
     assert file.read_text() != before
-    take_back(root)
+    take_back(Project(root))
     assert file.read_text() == before
-    take_back(root)
+    take_back(Project(root))
     assert file.read_text() == before
 
 
 def test_what_was_kept_of_a_task_counts_only_while_its_files_are_those(tmp_path):
     root = make_repository(tmp_path / "hub")
-    (work,) = stale_work(root, Plan(root), anything)
+    (work,) = stale_work(Project(root), Plan(root), anything)
     task, place = work.runs[0], Checkout(root)
     path = RUNS[0].path("curves")
     entry = {"cmd": "x", "outs": [{"path": path, "hash": "md5", "md5": md5(b"one"), "size": 3}]}
@@ -215,34 +219,34 @@ def test_what_was_kept_of_a_task_counts_only_while_its_files_are_those(tmp_path)
 def test_a_release_is_checked_before_anything_is_listed(tmp_path):
     root = make_repository(tmp_path / "hub")
     write_release(root, (CELL, 9, 3))
-    with pytest.raises(HubError, match=r"cells.0 gives .* 9 env steps; its published runs have 1,024"):
-        release_lines(root, anything)
+    with pytest.raises(HubError, match=r"cells.0 gives .* 9 env steps; its available runs have 1,024"):
+        release_lines(Project(root), anything)
     write_release(root, (CELL, 1024, 3), ("MiniGrid/PPO/" + CELL.env_id, 1024, 2))
     with pytest.raises(HubError, match="a second time"):
-        release_lines(root, anything)
+        release_lines(Project(root), anything)
     write_release(root, (CELL, 1024, 0))
     with pytest.raises(HubError, match="write 1 or more"):
-        release_lines(root, anything)
+        release_lines(Project(root), anything)
     write_release(root, ("atari/ppo/Pongg-v5", 9, 3))
     with pytest.raises(UnknownNameError, match="Did you mean 'Pong-v5'"):
-        release_lines(root, anything)
+        release_lines(Project(root), anything)
 
 
 def test_a_cell_at_the_paper_scale_with_other_hyperparameters_is_refused(tmp_path):
     root, cell = make_repository(tmp_path / "hub"), Cell("dmc", "sac", "walker_run")
-    add_lines(root, planned_lines(root, wanted_by([str(cell)], None, None)))
+    add_lines(Project(root), planned_lines(Project(root), wanted_by([str(cell)], None, None)))
     edit_yaml(root / "pipelines/dmc/sac/params.yaml", lambda params: params["paper"].update(batch_size=3))
     with pytest.raises(HubError, match=r"envs.walker_run.hyperparameters is .* at this scale write"):
-        read_spec(root, cell)
+        Project(root).spec(cell)
 
 
 def test_a_cell_with_hyperparameters_of_its_own_is_listed_with_them(tmp_path):
     root, cell = make_repository(tmp_path / "hub"), Cell("procgen", "daac", "dodgeball")
     write_release(root, (cell, 9, 1))
-    add_lines(root, release_lines(root, anything))
-    assert read_spec(root, cell).hyperparameters.value_freq == 32
+    add_lines(Project(root), release_lines(Project(root), anything))
+    assert Project(root).spec(cell).hyperparameters.value_freq == 32
     edit_yaml(
         root / "pipelines/procgen/daac/params.yaml", lambda p: p["by_env"]["dodgeball"].update(gamma=0.5)
     )
     with pytest.raises(HubError, match=r"envs.dodgeball.hyperparameters is .* at this scale write"):
-        read_spec(root, cell)
+        Project(root).spec(cell)

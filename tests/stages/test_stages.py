@@ -15,7 +15,7 @@ from rllte.files import md5
 from rllte.hub.store.catalogue import read_catalogue
 from rllte.names import Cell
 from rllte.publish.catalogue import build_catalogue, support_table
-from rllte.recipes.spec import read_spec
+from rllte.recipes.project import Project
 from rllte.seeding import env_seeds
 from rllte.stages.collect import collect
 from rllte.stages.evaluate import evaluate
@@ -63,7 +63,7 @@ def test_training_killed_in_the_middle_goes_on_to_the_same_bytes(published_hub, 
 
 
 def test_published_files_say_what_made_them(published_hub):
-    spec = read_spec(published_hub, CELL)
+    spec = Project(published_hub).spec(CELL)
     expected = {
         "format": "1",
         "run": str(RUNS[0]),
@@ -80,10 +80,10 @@ def test_published_files_say_what_made_them(published_hub):
 
 def test_another_setting_is_another_spec(published_hub, tmp_path):
     root = make_repository(tmp_path / "other")
-    before = read_spec(root, CELL).hash
-    assert before == read_spec(published_hub, CELL).hash
+    before = Project(root).spec(CELL).hash
+    assert before == Project(published_hub).spec(CELL).hash
     edit_yaml(root / "pipelines/minigrid/ppo/params.yaml", lambda p: p["hyperparameters"].update(gamma=0.9))
-    assert read_spec(root, CELL).hash != before
+    assert Project(root).spec(CELL).hash != before
 
 
 def test_seeds_of_training_and_evaluation_never_meet():
@@ -163,7 +163,7 @@ def test_the_catalogue_lists_every_artifact_with_the_hashes_that_dvc_has(publish
     for run in RUNS:
         for kind, digest in hashes(published_hub, run=run).items():
             assert catalogue.artifact(run, kind).md5 == digest
-    assert {row["status"] for row in catalogue.cells.values()} == {"published", "planned"}
+    assert {row["status"] for row in catalogue.cells.values()} == {"available", "planned"}
 
 
 def test_the_catalogue_refuses_a_file_that_dvc_did_not_record(hub):
@@ -197,8 +197,8 @@ def test_a_cell_is_not_collected_beside_a_run_that_is_not_listed(hub):
 def test_the_catalogue_refuses_a_cell_that_was_made_with_other_settings(hub):
     run_program("dvc", "pull", "-q", cwd=hub)
     edit_yaml(
-        hub / "pipelines/minigrid/ppo/params.yaml",
-        lambda params: params["envs"][CELL.env_id].update(num_train_steps=2048),
+        hub / "pipelines/minigrid/ppo/runs.yaml",
+        lambda listed: listed["envs"][CELL.env_id].update(num_train_steps=2048),
     )
     with pytest.raises(HubError, match=rf"\(1024 env steps\); .* \(2048\). Run: rllte-hub run {CELL}"):
         build_catalogue(hub)
@@ -211,7 +211,7 @@ def test_the_catalogue_refuses_a_cell_that_was_made_with_other_settings(hub):
 def test_the_support_table_counts_published_and_planned():
     both = {"benchmark": "dmc", "agent": "sac"}
     cells = [
-        {**both, "env_id": "a", "status": "published", "seeds": [0, 1], "num_train_steps": 5},
+        {**both, "env_id": "a", "status": "available", "seeds": [0, 1], "num_train_steps": 5},
         {**both, "env_id": "b", "status": "planned", "num_train_steps": 9},
     ]
     assert support_table(cells).splitlines()[-1] == "| dmc | sac | `a` | 2 | 5 | 1 |"
@@ -226,26 +226,26 @@ def test_the_support_table_counts_published_and_planned():
     ],
 )
 def test_budgets_of_the_paper_scale_differ_by_environment_and_agent(agent, env_id, num_train_steps):
-    assert read_spec(ROOT, Cell("dmc", agent, env_id), "paper").num_train_steps == num_train_steps
+    assert Project(ROOT).spec(Cell("dmc", agent, env_id), "paper").num_train_steps == num_train_steps
 
 
 def test_settings_of_one_environment_count_at_both_scales():
     for scale, value_epochs in (("published", 1), ("paper", 1)):
-        settings = read_spec(ROOT, Cell("procgen", "daac", "plunder"), scale).hyperparameters
+        settings = Project(ROOT).spec(Cell("procgen", "daac", "plunder"), scale).hyperparameters
         assert (settings.value_epochs, settings.value_freq, settings.adv_coef) == (value_epochs, 8, 0.3)
-    assert read_spec(ROOT, Cell("procgen", "daac", "coinrun"), "paper").hyperparameters.value_epochs == 9
+    assert Project(ROOT).spec(Cell("procgen", "daac", "coinrun"), "paper").hyperparameters.value_epochs == 9
 
 
 def test_an_agent_may_need_other_environments_than_its_benchmark_has():
-    spec = read_spec(ROOT, Cell("dmc", "drqv2", "walker_run"))
+    spec = Project(ROOT).spec(Cell("dmc", "drqv2", "walker_run"))
     assert spec.env["training"] == spec.env["evaluation"] == {
         "from_pixels": True, "frame_stack": 3, "action_repeat": 2
     }  # fmt: skip
-    assert read_spec(ROOT, Cell("dmc", "sac", "walker_run")).env == {}
+    assert Project(ROOT).spec(Cell("dmc", "sac", "walker_run")).env == {}
 
 
 def test_procgen_is_scored_on_unseen_and_on_training_levels():
-    spec = read_spec(ROOT, Cell("procgen", "ppo", "coinrun"))
+    spec = Project(ROOT).spec(Cell("procgen", "ppo", "coinrun"))
     assert spec.splits == {"eval": "evaluation", "train_levels": "train_levels"}
     assert spec.env["train_levels"] == spec.env["training"]
     assert spec.env["evaluation"]["start_level"] == spec.env["training"]["num_levels"]

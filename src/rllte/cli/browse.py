@@ -17,13 +17,13 @@ from rllte.names import Run
 @click.option("--benchmark", help="Only this benchmark.")
 @click.option("--agent", help="Only this agent.")
 @click.option("--env-id", help="Only this environment.")
-@click.option("--planned", is_flag=True, help="List what is planned, not published yet.")
+@click.option("--planned", is_flag=True, help="List what is planned, not available yet.")
 @as_json
 def list_cells(
     benchmark: str | None, agent: str | None, env_id: str | None, planned: bool, as_json: bool
 ) -> None:
-    """List the published cells: scale, budget, seeds, mean score and its bootstrap interval over seeds."""
-    status = "planned" if planned else "published"
+    """List the available cells: scale, budget, seeds, mean score and its bootstrap interval over seeds."""
+    status = "planned" if planned else "available"
     rows = current_source().catalogue.rows(status, benchmark, agent, env_id)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
@@ -124,13 +124,13 @@ def play(run: str, num_episodes: int, trust_repo: bool) -> None:
     from rllte.hub.benchmark import BENCHMARK_CLASSES
 
     with requires_extra("Playing needs"):
-        from rllte.recipes.spec import read_spec
+        from rllte.recipes.project import Project
         from rllte.stages.evaluate import play as play_model
     parsed = Run.parse(run)
     source, cell = source_and_cell(str(parsed.cell))
     hub = BENCHMARK_CLASSES[cell.benchmark](**source_options())
     model = hub.load_models(cell.env_id, cell.agent, parsed.seed, trust_repo=trust_repo)
-    episodes = play_model(read_spec(source.root, cell), model, parsed.seed, num_episodes, index=1)
+    episodes = play_model(Project(source.root).spec(cell), model, parsed.seed, num_episodes, index=1)
     for episode_return, length in zip(episodes.returns, episodes.lengths, strict=True):
         click.echo(f"return {episode_return:.4g}, {length} steps")
     row = source.catalogue.artifacts[Run(cell, parsed.seed).path("scores")]

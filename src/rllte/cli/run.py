@@ -44,7 +44,7 @@ def run(dry_run: bool, **options: Any) -> None:
 @click.command()
 @as_json
 def status(as_json: bool) -> None:
-    """Say of this checkout's runs which are published, stale and why, missing here, or still untrained."""
+    """Say of this checkout's runs which are available, stale and why, missing here, or still untrained."""
     with requires_extra("The pipeline needs"):
         from rllte.runner.status import read_status
     found = read_status(this_folder())
@@ -52,7 +52,7 @@ def status(as_json: bool) -> None:
         click.echo(json.dumps(found, indent=2))
         return
     states = [run["state"] for run in found["runs"].values()]
-    for state in ("published", "stale", "missing", "untrained"):
+    for state in ("available", "stale", "missing", "untrained"):
         click.echo(f"{states.count(state):6}  runs {state}")
     click.echo(f"{found['planned_cells']:6}  cells planned")
     for name, row in [*found["runs"].items(), *found["cells"].items()]:

@@ -33,10 +33,10 @@ def _artifacts(
     catalogue = source.catalogue
     owners = [catalogue.cell(*cell_parts(text)) for text in cells]
     if everything or benchmark:
-        rows = catalogue.rows("published", benchmark)
+        rows = catalogue.rows("available", benchmark)
         if not rows:
             raise HubError(
-                f"No cell of {benchmark or 'the hub'} is published yet. See: rllte-hub list --planned"
+                f"No cell of {benchmark or 'the hub'} is available yet. See: rllte-hub list --planned"
             )
         owners += [catalogue.cell(row["benchmark"], row["agent"], row["env_id"]) for row in rows]
     if not owners:
@@ -46,8 +46,8 @@ def _artifacts(
 
 @click.command()
 @click.argument("cells", nargs=-1, metavar="[CELL]...")
-@click.option("--benchmark", help="All published cells of a benchmark.")
-@click.option("--all", "everything", is_flag=True, help="All published cells.")
+@click.option("--benchmark", help="All available cells of a benchmark.")
+@click.option("--all", "everything", is_flag=True, help="All available cells.")
 @click.option("--kind", "kinds", default="curves,scores,models", show_default=True, callback=_kinds)
 @click.option(
     "--local-dir",

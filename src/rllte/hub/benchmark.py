@@ -40,7 +40,7 @@ def available(
     repo: str | Path | None = None,
     rev: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Return one row for each published cell, of those names where names are given.
+    """Return one row for each available cell, of those names where names are given.
 
     ``repo`` and ``rev`` are those of ``Benchmark``.
 
@@ -52,9 +52,9 @@ def available(
         means; None with one).
 
     Raises:
-        UnknownNameError: No cell, published or planned, has such a name.
+        UnknownNameError: No cell, available or planned, has such a name.
     """
-    rows = make_source(repo, rev).catalogue.rows("published", benchmark, agent, env_id)
+    rows = make_source(repo, rev).catalogue.rows("available", benchmark, agent, env_id)
     return copy.deepcopy(rows)
 
 
@@ -167,7 +167,7 @@ class Benchmark:
         """Build an agent with the settings that the pipeline uses; ``.train()`` trains it.
 
         Args:
-            env_id: The environment, published or planned.
+            env_id: The environment, available or planned.
             agent: The agent.
             seed: Decides initial weights, draws and environments.
             device: Where the networks live.
@@ -183,8 +183,9 @@ class Benchmark:
         cell = self.source.catalogue.cell(self.name, agent, env_id)
         with requires_extra("Training needs"):
             from rllte.recipes.build import make_agent
-            from rllte.recipes.spec import override, read_spec
-        spec = override(read_spec(self.source.root, cell, scale), settings)
+            from rllte.recipes.project import Project
+            from rllte.recipes.spec import override
+        spec = override(Project(self.source.root).spec(cell, scale), settings)
         return make_agent(spec, Run(cell, seed).seed, device)
 
 

@@ -12,7 +12,7 @@ _SETTINGS = ("scale", "num_train_steps", "version", "spec")
 def diff(
     rev_a: str | None, rev_b: str | None = None, *, repo: str | Path | None = None
 ) -> list[dict[str, Any]]:
-    """Return one row for each published cell that came, went or moved from one revision to another.
+    """Return one row for each available cell that came, went or moved from one revision to another.
 
     Args:
         rev_a: A tag, branch or commit.
@@ -32,7 +32,7 @@ def diff(
     a, b = source.catalogue, Source(source.repo, rev_b).catalogue  # whatever RLLTE_HUB_REV says
     rows = []
     for name in dict.fromkeys([*a.cells, *b.cells]):
-        old, new = _published(a, name), _published(b, name)
+        old, new = _available(a, name), _available(b, name)
         moved = _moved(a, b, name, old, new) if old and new else []
         if bool(old) == bool(new) and not moved:
             continue
@@ -50,9 +50,9 @@ def diff(
     return rows
 
 
-def _published(catalogue: Catalogue, name: str) -> dict[str, Any]:
+def _available(catalogue: Catalogue, name: str) -> dict[str, Any]:
     row = catalogue.cells.get(name, {})
-    return row if row.get("status") == "published" else {}
+    return row if row.get("status") == "available" else {}
 
 
 def _moved(a: Catalogue, b: Catalogue, name: str, old: dict[str, Any], new: dict[str, Any]) -> list[str]:

@@ -11,17 +11,15 @@ from rllte.errors import HubError
 from rllte.files import md5, sha256, write_bytes
 from rllte.hub.statistics import mean_interval
 from rllte.hub.store.catalogue import FILE
-from rllte.names import BENCHMARKS, KINDS, Cell, Run, tables_path
+from rllte.names import KINDS, Cell, Run, tables_path
 from rllte.publish import results
-from rllte.recipes.params import (
-    Support,
-    env_options,
-    read_agent,
-    read_benchmark,
-    read_support,
-)
-from rllte.recipes.spec import FORMAT_VERSION, Spec, read_spec
+from rllte.recipes.project import Project
+from rllte.recipes.schema import Support
+from rllte.recipes.spec import Spec
 from rllte.runner.recorded import collected, read_recorded, recorded_outputs
+
+CATALOGUE_VERSION = 2
+"""In version 2 a cell is available or planned; version 1 (release 0.1.0) has published for available."""
 
 TABLE_BEGIN, TABLE_END = "<!-- support table: begin -->", "<!-- support table: end -->"
 
@@ -31,26 +29,25 @@ def build_catalogue(root: Path) -> None:
 
     Raises:
         MissingArtifactError: A published artifact is not in the checkout.
-        HubError: A file is not what dvc.lock says, or was made with other settings than params.yaml's.
+        HubError: A file is not what dvc.lock says, or was made with other settings than the checkout's.
     """
     cells: list[dict[str, Any]] = []
     artifacts: list[dict[str, Any]] = []
     pipelines: dict[str, dict[str, Any]] = {}
-    for benchmark in BENCHMARKS:
-        support = read_support(root, benchmark)
-        for agent in support.agents:
-            published: dict[Cell, list[Run]] = {}
-            if (root / f"pipelines/{benchmark}/{agent}/dvc.yaml").exists():
-                pipelines[f"{benchmark}/{agent}"] = _settings(root, benchmark, agent)
-                published = collected(root, benchmark, agent)
-            locked = recorded_outputs(root, benchmark, agent)
-            for env_id in support.env_ids:
-                cell = Cell(benchmark, agent, env_id)
-                runs = published.get(cell, [])
-                artifacts += [_artifact(root, owner, kind, locked) for owner, kind in _files(cell, runs)]
-                cells.append(_published(root, cell, runs) if runs else _planned(cell, support))
-            artifacts += _bundle(root, benchmark, agent)
-    content = {"format": FORMAT_VERSION, "cells": cells, "artifacts": artifacts, "pipelines": pipelines}
+    project = Project(root)
+    for benchmark, agent in project.pipelines():
+        support, published = project.support(benchmark), dict[Cell, list[Run]]()
+        if (root / f"pipelines/{benchmark}/{agent}/dvc.yaml").exists():
+            pipelines[f"{benchmark}/{agent}"] = _settings(project, benchmark, agent)
+            published = collected(project, benchmark, agent)
+        locked = recorded_outputs(root, benchmark, agent)
+        for env_id in support.env_ids:
+            cell = Cell(benchmark, agent, env_id)
+            runs = published.get(cell, [])
+            artifacts += [_artifact(root, owner, kind, locked) for owner, kind in _files(cell, runs)]
+            cells.append(_available(project, cell, runs) if runs else _planned(cell, support))
+        artifacts += _bundle(root, benchmark, agent)
+    content = {"format": CATALOGUE_VERSION, "cells": cells, "artifacts": artifacts, "pipelines": pipelines}
     texts = {
         FILE: _one_row_a_line(content),
         results.FILE: results.results_page(root, cells),
@@ -66,14 +63,14 @@ def _files(cell: Cell, runs: list[Run]) -> list[tuple[Cell | Run, str]]:
     return [(cell, "curves"), (cell, "scores")] + [(run, kind) for run in runs for kind in KINDS]
 
 
-def _settings(root: Path, benchmark: str, agent: str) -> dict[str, Any]:
-    shared, own = read_benchmark(root, benchmark), read_agent(root, benchmark, agent)
+def _settings(project: Project, benchmark: str, agent: str) -> dict[str, Any]:
+    own = project.agent(benchmark, agent)
     return {
         "version": own.version,
         "source": own.source,
-        "env": env_options(shared, own),
-        "train": {**shared.train, **own.differs["train"]},
-        "evaluation": {**shared.evaluation, **own.differs["evaluation"]},
+        "env": project.env_options(benchmark, agent),
+        "train": project.train_settings(benchmark, agent),
+        "evaluation": project.evaluation_settings(benchmark, agent),
         "hyperparameters": own.hyperparameters,
         "by_env": own.by_env,
         "paper": own.paper,
@@ -104,14 +101,15 @@ def _file_facts(path: str, data: bytes, kind: str) -> dict[str, Any]:
     return {"path": path, "md5": md5(data), "sha256": sha256(data), "size": len(data), "kind": kind}
 
 
-def _published(root: Path, cell: Cell, runs: list[Run]) -> dict[str, Any]:
-    spec, notes = read_spec(root, cell), read_agent(root, cell.benchmark, cell.agent).notes
+def _available(project: Project, cell: Cell, runs: list[Run]) -> dict[str, Any]:
+    root, spec = project.root, project.spec(cell)
+    notes = project.agent(cell.benchmark, cell.agent).notes
     _check_made_with(root, cell, spec)
     returns = np.stack([_returns(root, run) for run in runs])
     mean, interval = _summary(returns, returns.mean(axis=1))
     return {
         **_names(cell),
-        "status": "published",
+        "status": "available",
         "scale": spec.scale,
         "num_train_steps": spec.num_train_steps,
         "num_seeds": len(runs),
@@ -132,7 +130,7 @@ def _check_made_with(root: Path, cell: Cell, spec: Spec) -> None:
     if made.get("spec") != spec.hash:
         raise HubError(
             f"{path} was made with settings {made.get('spec')} ({made.get('num_train_steps')} env steps); "
-            f"params.yaml has {spec.hash} ({spec.num_train_steps}). Run: rllte-hub run {cell}"
+            f"the settings have {spec.hash} ({spec.num_train_steps}). Run: rllte-hub run {cell}"
         )
 
 
@@ -179,19 +177,19 @@ def _one_row_a_line(content: dict[str, Any]) -> str:
 
 
 def support_table(cells: list[dict[str, Any]]) -> str:
-    """Return a Markdown table of published and planned cells by benchmark and agent."""
+    """Return a Markdown table of available and planned cells by benchmark and agent."""
     lines = [
-        "| benchmark | agent | published | seeds | env steps | planned environments |",
+        "| benchmark | agent | available | seeds | env steps | planned environments |",
         "|:--|:--|:--|--:|--:|--:|",
     ]
     for benchmark, agent in dict.fromkeys((row["benchmark"], row["agent"]) for row in cells):
         rows = [row for row in cells if (row["benchmark"], row["agent"]) == (benchmark, agent)]
-        published = [row for row in rows if row["status"] == "published"]
-        names = ", ".join(f"`{row['env_id']}`" for row in published) or "–"
-        seeds = _span([len(row["seeds"]) for row in published])
-        steps = _span([row["num_train_steps"] for row in published])
+        available = [row for row in rows if row["status"] == "available"]
+        names = ", ".join(f"`{row['env_id']}`" for row in available) or "–"
+        seeds = _span([len(row["seeds"]) for row in available])
+        steps = _span([row["num_train_steps"] for row in available])
         lines.append(
-            f"| {benchmark} | {agent} | {names} | {seeds} | {steps} | {len(rows) - len(published)} |"
+            f"| {benchmark} | {agent} | {names} | {seeds} | {steps} | {len(rows) - len(available)} |"
         )
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""The page of results: every published cell beside what others have published."""
+"""The page of results: every available cell beside what others have published."""
 
 import csv
 import math
@@ -10,7 +10,7 @@ import numpy as np
 from rllte import tables
 from rllte.hub.statistics import mean_interval
 from rllte.names import Cell
-from rllte.recipes.params import read_agent
+from rllte.recipes.project import Project
 
 FILE = "docs/results.md"
 _INTRODUCTION = """# Results
@@ -30,16 +30,16 @@ _SPLITS = {"eval": "unseen_levels", "train_levels": "train_levels"}
 
 
 def results_page(root: Path, cells: list[dict[str, Any]]) -> str:
-    """Return Markdown that compares the published cells with the references.
+    """Return Markdown that compares the available cells with the references.
 
     Args:
         root: The repository; its ``data/`` and ``references/`` are read.
         cells: Rows of the catalogue.
     """
-    published = [row for row in cells if row["status"] == "published"]
+    available = [row for row in cells if row["status"] == "available"]
     parts = [_INTRODUCTION]
-    for benchmark, agent in dict.fromkeys((row["benchmark"], row["agent"]) for row in published):
-        rows = [row for row in published if (row["benchmark"], row["agent"]) == (benchmark, agent)]
+    for benchmark, agent in dict.fromkeys((row["benchmark"], row["agent"]) for row in available):
+        rows = [row for row in available if (row["benchmark"], row["agent"]) == (benchmark, agent)]
         parts.append(_section(root, benchmark, agent, rows))
     return "\n".join(parts)
 
@@ -51,7 +51,8 @@ def _section(root: Path, benchmark: str, agent: str, rows: list[dict[str, Any]])
         if (row["benchmark"], row["agent"]) == (benchmark, agent)
     ]
     lines = [f"## {benchmark} / {agent}", ""]
-    lines += [f"Ours: {read_agent(root, benchmark, agent).source.strip()} Actions {rows[0]['policy_mode']}."]
+    source = Project(root).agent(benchmark, agent).source.strip()
+    lines += [f"Ours: {source} Actions {rows[0]['policy_mode']}."]
     for source, protocol in dict.fromkeys((row["source"], row["protocol"]) for row in references):
         lines += ["", f"Reference: {source}; {protocol}."]
     lines += ["", "| environment | split | env steps | seeds | ours | reference | ratio | deviations |"]

@@ -5,6 +5,7 @@ from pathlib import Path
 from rllte.files import write_bytes
 from rllte.hub.store import table_archive
 from rllte.names import agent_name, benchmark_name, tables_path
+from rllte.recipes.project import Project
 from rllte.runner.recorded import collected, read_recorded, recorded_outputs
 
 
@@ -17,7 +18,7 @@ def pack_tables(root: Path, pipeline: str) -> str:
     """
     benchmark, _, agent = pipeline.partition("/")
     benchmark, agent = benchmark_name(benchmark), agent_name(agent)
-    cells, outs = collected(root, benchmark, agent), recorded_outputs(root, benchmark, agent)
+    cells, outs = collected(Project(root), benchmark, agent), recorded_outputs(root, benchmark, agent)
     files = [
         (cell.path(kind), read_recorded(root, cell, kind, outs))
         for cell in cells

@@ -1,26 +1,15 @@
-"""Specs: the settings of a cell, read from the YAML of ``pipelines/`` and checked once."""
+"""Specs: all settings of a cell, checked."""
 
 import dataclasses
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from rllte.agent import AGENTS
 from rllte.agent.settings import TrainSettings
 from rllte.errors import HubError, UnknownNameError
-from rllte.extras import load
 from rllte.files import sha256
 from rllte.names import Cell, Run
 from rllte.recipes.checked import checked, has_default
-from rllte.recipes.params import (
-    env_options,
-    own_hyperparameters,
-    published_env,
-    read_agent,
-    read_benchmark,
-    read_support,
-)
 
 FORMAT_VERSION = 1
 """Version of the files' formats, as docs/formats.md describes them."""
@@ -107,49 +96,6 @@ class Spec:
             "num_train_steps": str(self.num_train_steps),
             "spec": self.hash,
         }
-
-
-def read_spec(root: Path, cell: Cell, scale: str | None = None) -> Spec:
-    """Read and check the settings of a cell.
-
-    Args:
-        root: The repository.
-        cell: Whose settings.
-        scale: ``"published"`` or ``"paper"``; by default published where the cell is, else paper. A cell
-            that is not published has the paper's budget at both.
-
-    Raises:
-        UnknownNameError: The benchmark does not know the agent or the env_id.
-        HubError: A key is unknown or missing, or has a value of the wrong kind.
-    """
-    support = read_support(root, cell.benchmark)
-    if cell.env_id not in support.env_ids:
-        raise UnknownNameError("env_id", cell.env_id, support.env_ids, where=f"benchmark '{cell.benchmark}'")
-    shared, own = read_benchmark(root, cell.benchmark), read_agent(root, cell.benchmark, cell.agent)
-    file, both = (f"pipelines/{cell.benchmark}/{part}params.yaml" for part in (f"{cell.agent}/", "**/"))
-    line = published_env(own, cell)
-    scale = scale or (line.scale if line else "paper")
-    if scale not in SCALES:
-        raise UnknownNameError("scale", scale, SCALES)
-    num_train_steps = support.budget(cell)
-    if line and scale == line.scale:
-        num_train_steps = line.num_train_steps
-    values = {**own.hyperparameters, **own_hyperparameters(own, cell, scale)}
-    agent = load(AGENTS[cell.agent], "Training needs")
-    return Spec(
-        cell=cell,
-        scale=scale,
-        version=own.version,
-        source=own.source,
-        num_train_steps=num_train_steps,
-        env=env_options(shared, own),
-        train=checked(TrainSettings, {**shared.train, **own.differs["train"]}, f"{both}: train"),
-        evaluation=checked(
-            EvaluationSettings, {**shared.evaluation, **own.differs["evaluation"]}, f"{both}: evaluation"
-        ),
-        hyperparameters=checked(agent.Config, values, f"{file}: hyperparameters"),
-        device=line.device if line and scale == line.scale else "cpu",
-    )
 
 
 def override(spec: Spec, changes: dict[str, Any]) -> Spec:

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rllte.errors import HubError
-from rllte.names import BENCHMARKS, Run
-from rllte.recipes.params import read_runs, read_support
+from rllte.recipes.project import Project
 from rllte.runner import dvc_records as record
 from rllte.runner import ray_tasks as runner
 from rllte.runner.additions import Lines, add_lines, lines_to_add, list_tables, remove_lines, take_back
@@ -83,36 +82,27 @@ def run_batch(root: Path, options: Options) -> Summary:
         HubError: Another batch works on this checkout, the options do not fit, what is recorded is not here
             and cannot be pulled, or the disk or the remote failed the coordinator itself.
     """
-    listed_runs(root)  # an error where there is no checkout, before anything is written
+    project = Project(root)
+    project.all_runs()  # an error where there is no checkout, before anything is written
     with _only_one(root), _Interrupts() as interrupts, _readable_errors():
         wanted = wanted_by(options.targets, options.benchmark, options.agent)
-        take_back(root)
-        added = lines_to_add(root, wanted, planned=options.planned, release=options.release)
+        take_back(project)
+        added = lines_to_add(project, wanted, planned=options.planned, release=options.release)
         unfinished = set(added.cells)
         try:
-            add_lines(root, added)
-            check_targets(options.targets, listed_runs(root))
+            add_lines(project, added)
+            check_targets(options.targets, project.all_runs())
             plan = _with_pulled(root, Plan(root), options)
-            works = added.in_order(stale_work(root, plan, wanted, options.threads))
+            works = added.in_order(stale_work(project, plan, wanted, options.threads))
             place = _place(root, options)
             summary, entries = _execute(root, works, place, options, interrupts)
             unfinished &= {work.cell for work in works if _missing(work, entries)}
         finally:
-            remove_lines(root, added.of(unfinished))
+            remove_lines(project, added.of(unfinished))
         _record(root, works, entries, place, added.of(unfinished))
         _make_catalogue(root, place, summary, interrupts)
         summary.interrupted = interrupts.asked
         return summary
-
-
-def listed_runs(root: Path) -> list[Run]:
-    """Return the runs of all pipelines that stand in params.yaml."""
-    return [
-        run
-        for benchmark in BENCHMARKS
-        for agent in read_support(root, benchmark).agents
-        for run in read_runs(root, benchmark, agent)
-    ]
 
 
 def _execute(
@@ -196,7 +186,7 @@ def _make_catalogue(root: Path, place: Checkout, summary: Summary, interrupts: "
     """Let DVC run the stages that span benchmarks, as far as they are not up to date."""
     interrupts.finish_first = True
     try:
-        list_tables(root)
+        list_tables(Project(root))
     except HubError as error:
         summary.failed["params.yaml: tables"] = str(error)
         return

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from rllte.names import Cell, Run
-from rllte.recipes.spec import read_spec
+from rllte.recipes.project import Project
 from rllte.runner.additions import lines_to_add
-from rllte.runner.batch import Options, listed_runs
+from rllte.runner.batch import Options
 from rllte.runner.staleness import Plan
 from rllte.runner.status import measured_rate
 from rllte.runner.tasks import check_targets, stale_work, wanted_by
@@ -16,13 +16,14 @@ from rllte.runner.tasks import check_targets, stale_work, wanted_by
 def describe(root: Path, options: Options) -> str:
     """Return a line for each task of a batch and one for each pipeline's training; nothing is changed."""
     wanted = wanted_by(options.targets, options.benchmark, options.agent)
-    added = lines_to_add(root, wanted, planned=options.planned, release=options.release)
-    check_targets(options.targets, [*listed_runs(root), *added.runs])
+    project = Project(root)
+    added = lines_to_add(project, wanted, planned=options.planned, release=options.release)
+    check_targets(options.targets, [*project.all_runs(), *added.runs])
     plan = Plan(root)
     absent = plan.absent()
     for address in absent:
         del plan.reasons[address]
-    works = stale_work(root, plan, wanted, options.threads)
+    works = stale_work(project, plan, wanted, options.threads)
     lines = [f"{len(absent)} stages are recorded and not here: pulled"] if absent else []
     to_train = []
     for task in (task for work in works for task in work.tasks):
@@ -31,21 +32,19 @@ def describe(root: Path, options: Options) -> str:
     for cell in added.cells:
         count = sum(run.cell == cell for run in added.runs)
         lines.append(f"{cell}: {count} {'run' if count == 1 else 'runs'} to be listed")
-    totals = _totals(root, to_train + added.runs, added.envs)
+    totals = _totals(project, to_train + added.runs, added.envs)
     return "\n".join([*lines, *totals]) or "Nothing is missing or stale."
 
 
-def _totals(root: Path, runs: list[Run], to_come: dict[Cell, dict[str, Any]]) -> list[str]:
+def _totals(project: Project, runs: list[Run], to_come: dict[Cell, dict[str, Any]]) -> list[str]:
     steps: dict[str, int] = {}
     for cell, count in Counter(run.cell for run in runs).items():
-        budget = (
-            to_come[cell]["num_train_steps"] if cell in to_come else read_spec(root, cell).num_train_steps
-        )
+        budget = to_come[cell]["num_train_steps"] if cell in to_come else project.spec(cell).num_train_steps
         pipeline = f"{cell.benchmark}/{cell.agent}"
         steps[pipeline] = steps.get(pipeline, 0) + count * budget
     lines = []
     for pipeline, total in steps.items():
-        rate = measured_rate(root, pipeline)
+        rate = measured_rate(project.root, pipeline)
         hours = f"{total / rate / 3600:,.1f} hours of one run's cores" if rate else "no rate was measured"
         lines.append(f"to train {pipeline}: {total:,} env steps, {hours}")
     return lines

@@ -6,12 +6,12 @@ from rllte import tables
 from rllte.errors import HubError, MissingArtifactError
 from rllte.files import md5
 from rllte.names import Cell, Run
-from rllte.recipes.params import read_runs
+from rllte.recipes.project import Project
 from rllte.runner.locks import read_lock
 from rllte.runner.staleness import folder_md5
 
 
-def collected(root: Path, benchmark: str, agent: str) -> dict[Cell, list[Run]]:
+def collected(project: Project, benchmark: str, agent: str) -> dict[Cell, list[Run]]:
     """Return the cells whose tables dvc.lock records, each with the runs that are in them.
 
     A run that was added since, or that is trained for the first time, is not there until its cell is
@@ -21,12 +21,12 @@ def collected(root: Path, benchmark: str, agent: str) -> dict[Cell, list[Run]]:
         MissingArtifactError: A table is not here.
         HubError: It is not what dvc.lock says, or is older than its runs.
     """
-    runs, found = read_runs(root, benchmark, agent), dict[Cell, list[Run]]()
-    lock = read_lock(root / f"pipelines/{benchmark}/{agent}/dvc.lock")
+    runs, found = project.runs(benchmark, agent), dict[Cell, list[Run]]()
+    lock = read_lock(project.root / f"pipelines/{benchmark}/{agent}/dvc.lock")
     outs = {path: digest for entry in lock.values() for path, digest in entry["outs"].items()}
     for cell in dict.fromkeys(run.cell for run in runs):
         if entry := lock.get(f"collect@{cell.env_id}"):
-            seeds = _seeds(root, cell, outs)
+            seeds = _seeds(project.root, cell, outs)
             found[cell] = [run for run in runs if run.cell == cell and run.seed in seeds]
             folder = f"data/runs/{cell}"
             paths = [path for run in found[cell] for path in outs if path.startswith(f"data/runs/{run}/")]

@@ -5,7 +5,6 @@ command, a parameter, or the hash of a dependency or an output is not what dvc.l
 not in DVC's cache.
 """
 
-import functools
 import json
 import os
 import re
@@ -15,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ruamel.yaml import YAML
-
 from rllte.files import md5, write_bytes
 from rllte.hub.store.dvc_config import read_config
+from rllte.recipes.project import read_yaml
 from rllte.runner.locks import read_lock
 
 _MEMO = ".dvc/tmp/rllte-hub/md5.json"
@@ -155,8 +153,10 @@ class Plan:
 def read_stages(root: Path, pipeline: str) -> list[Stage]:
     """Return the stages of ``pipelines/<pipeline>/dvc.yaml``, with its templates filled in."""
     folder = root / "pipelines" / pipeline
-    content = _template((folder / "dvc.yaml").read_text())
-    values = {**_values(folder.parent / "params.yaml"), **_values(folder / "params.yaml")}
+    content = read_yaml(folder / "dvc.yaml", f"pipelines/{pipeline}/dvc.yaml")
+    values: dict[str, Any] = {}
+    for file in ("params.yaml", *content["vars"]):
+        values |= _values(folder / file)
     stages = []
     for kind, body in content["stages"].items():
         for key, item in values[body["foreach"][2:-1]].items():
@@ -197,13 +197,8 @@ def _value(values: Any, key: str) -> Any:
     return _MISSING
 
 
-@functools.lru_cache(maxsize=16)
-def _template(text: str) -> Any:
-    return YAML(typ="safe").load(text)
-
-
 def _values(path: Path) -> Any:
-    return _template(path.read_text()) if path.exists() else {}
+    return read_yaml(path, str(path)) if path.exists() else {}
 
 
 def _cache_folder(root: Path) -> Path:

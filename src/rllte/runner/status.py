@@ -1,4 +1,4 @@
-"""What of the repository is published, stale, missing and planned, and how long the rest will take."""
+"""What of the repository is available, stale, missing and planned, and how long the rest will take."""
 
 import json
 import statistics
@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rllte.names import BENCHMARKS, Run
-from rllte.recipes.params import read_runs, read_support
-from rllte.recipes.spec import read_spec
+from rllte.names import Run
+from rllte.recipes.project import Project
 from rllte.runner.staleness import Plan, Reason
 
 _STATES = {"new": "untrained", "changed": "stale", "absent": "missing"}
@@ -19,29 +18,27 @@ def read_status(root: Path) -> dict[str, Any]:
     """Return the state of every run that the recipes list, of the cells, and the time left.
 
     Returns:
-        ``runs``: by name, its ``state`` (published, stale, missing here, untrained) and ``reasons``;
+        ``runs``: by name, its ``state`` (available, stale, missing here, untrained) and ``reasons``;
         ``cells``: the same of those whose collected tables are not up to date; ``planned_cells``:
         how many cells of the support list have no runs; ``hours_left``: to train what is stale or untrained,
         one run after the other, by the measured rates of the same pipeline; null where there are none.
     """
-    plan = Plan(root)
+    project, plan = Project(root), Plan(root)
     runs, cells, planned, seconds = {}, {}, 0, 0.0
     known = True
-    for benchmark in BENCHMARKS:
-        support = read_support(root, benchmark)
-        for agent in support.agents:
-            listed = read_runs(root, benchmark, agent)
-            planned += len(support.env_ids) - len({run.cell for run in listed})
-            rate = measured_rate(root, f"{benchmark}/{agent}")
-            for run in listed:
-                reasons = _reasons(plan, run)
-                runs[str(run)] = _row(reasons)
-                if _state(_reasons(plan, run, ["train"])) in ("stale", "untrained"):
-                    known = known and rate is not None
-                    seconds += read_spec(root, run.cell).num_train_steps / (rate or 1.0)
-            for cell in dict.fromkeys(run.cell for run in listed):
-                if collected := plan.reasons.get(f"{cell.stage_file}:collect@{cell.env_id}"):
-                    cells[str(cell)] = _row(collected)
+    for benchmark, agent in project.pipelines():
+        listed = project.runs(benchmark, agent)
+        planned += len(project.support(benchmark).env_ids) - len({run.cell for run in listed})
+        rate = measured_rate(root, f"{benchmark}/{agent}")
+        for run in listed:
+            reasons = _reasons(plan, run)
+            runs[str(run)] = _row(reasons)
+            if _state(_reasons(plan, run, ["train"])) in ("stale", "untrained"):
+                known = known and rate is not None
+                seconds += project.spec(run.cell).num_train_steps / (rate or 1.0)
+        for cell in dict.fromkeys(run.cell for run in listed):
+            if reasons := plan.reasons.get(f"{cell.stage_file}:collect@{cell.env_id}", []):
+                cells[str(cell)] = _row(reasons)
     hours = round(seconds / 3600, 2) if known else None
     return {"runs": runs, "cells": cells, "planned_cells": planned, "hours_left": hours}
 
@@ -51,7 +48,7 @@ def _row(reasons: list[Reason]) -> dict[str, Any]:
 
 
 def _state(reasons: list[Reason]) -> str:
-    return next((name for kind, name in _STATES.items() if kind in dict(reasons)), "published")
+    return next((name for kind, name in _STATES.items() if kind in dict(reasons)), "available")
 
 
 def _reasons(plan: Plan, run: Run, stages: Iterable[str] = ("train", "evaluate", "export")) -> list[Reason]:

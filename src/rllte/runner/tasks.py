@@ -12,7 +12,7 @@ from rllte.agent import AGENTS
 from rllte.errors import HubError, UnknownNameError
 from rllte.files import sha256
 from rllte.names import Cell, Run, agent_name, benchmark_name
-from rllte.recipes.params import published_env, read_agent, read_benchmark, read_resources
+from rllte.recipes.project import Project
 from rllte.runner.staleness import Plan, Stage
 
 Wanted = Callable[[Run], bool]
@@ -152,17 +152,15 @@ def check_targets(targets: Iterable[str], known: Iterable[Run]) -> None:
         name = str(Run.parse(text) if is_run else Cell.parse(text))
         names = sorted({str(run if is_run else run.cell) for run in runs})
         if name not in names:
-            hint = (
-                "" if names else "None is listed in params.yaml; add --planned for one of the support list."
-            )
+            hint = "" if names else "None is listed in runs.yaml; add --planned for one of the support list."
             raise UnknownNameError("run" if is_run else "cell", name, names, hint=hint)
 
 
-def stale_work(root: Path, plan: Plan, wanted: Wanted, threads: int | None = None) -> list[Work]:
+def stale_work(project: Project, plan: Plan, wanted: Wanted, threads: int | None = None) -> list[Work]:
     """Return what is new, changed or absent, by cell.
 
     Args:
-        root: The repository.
+        project: The settings of the repository.
         plan: Of the repository.
         wanted: Which runs were asked for.
         threads: Cores that each run is given; by default as many as it computes with.
@@ -173,7 +171,7 @@ def stale_work(root: Path, plan: Plan, wanted: Wanted, threads: int | None = Non
         cells[cell][stage.target][stage.kind] = stage
     works = []
     for cell, targets in sorted(cells.items()):
-        work = _work_of(cell, targets, plan, wanted, _options(root, cell, threads))
+        work = _work_of(cell, targets, plan, wanted, _options(project, cell, threads))
         if work is not None:
             works.append(work)
     return works
@@ -208,19 +206,16 @@ def _work_of(
     return Work(cell, runs, task(str(cell), last), everything) if last else None
 
 
-def _options(root: Path, cell: Cell, threads: int | None) -> dict[str, Any]:
-    shared, own = read_benchmark(root, cell.benchmark), read_agent(root, cell.benchmark, cell.agent)
-    needs = {**shared.train, **own.differs["train"]}["num_threads"]
+def _options(project: Project, cell: Cell, threads: int | None) -> dict[str, Any]:
+    needs = project.train_settings(cell.benchmark, cell.agent)["num_threads"]
     if threads is not None and threads < needs:
         raise HubError(
             f"{cell} computes with {needs} threads, as num_threads in params.yaml says, and gets --threads "
             f"{threads}. Write {threads} there (its runs are trained anew), or give it {needs}."
         )
-    resources = read_resources(root, cell.benchmark, cell.agent)
-    line = published_env(own, cell)
-    least_gpus = (
-        1.0 if line and line.device.startswith("cuda") else 0.0
-    )  # of a worker without one, Ray hides all
+    resources, line = project.resources(cell.benchmark, cell.agent), project.line(cell)
+    # from a worker that asks for no GPU, Ray hides all
+    least_gpus = 1.0 if line and line.device.startswith("cuda") else 0.0
     return {
         "num_cpus": threads or needs,
         "num_gpus": resources.num_gpus or least_gpus,

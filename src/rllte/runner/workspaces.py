@@ -17,7 +17,7 @@ import tenacity
 from rllte.errors import HubError
 from rllte.files import md5, write_bytes
 from rllte.names import Run
-from rllte.recipes.spec import read_spec
+from rllte.recipes.project import Project
 from rllte.runner import dvc_records as record
 from rllte.runner.locks import read_entry
 from rllte.runner.staleness import Stage
@@ -178,7 +178,7 @@ class OwnFolder(Checkout):
             _log.warning("the resume state stayed here: %s", error)
 
     def _load_resume(self, root: Path, run: Run) -> None:
-        path = run.path("resume").format(spec=read_spec(root, run.cell).hash)
+        path = run.path("resume").format(spec=Project(root).spec(run.cell).hash)
         fs, source = self._shelf(root, path.removeprefix("scratch/"))
         with suppress(FileNotFoundError):
             write_bytes(root / path, patiently(fs.cat_file)(source))

@@ -6,8 +6,7 @@ from rllte import tables
 from rllte.errors import HubError, MissingArtifactError
 from rllte.files import write_bytes
 from rllte.names import Cell, Run
-from rllte.recipes.params import read_runs
-from rllte.recipes.spec import read_spec
+from rllte.recipes.project import Project
 
 
 def collect(root: Path, cell: Cell) -> str:
@@ -18,12 +17,12 @@ def collect(root: Path, cell: Cell) -> str:
 
     Raises:
         MissingArtifactError: A run has no curves or scores here.
-        HubError: There is none, or one that params.yaml does not list (DVC's stage depends on the whole
+        HubError: There is none, or one that runs.yaml does not list (DVC's stage depends on the whole
             folder), or they have different env steps or numbers of episodes.
     """
-    runs = [run for run in read_runs(root, cell.benchmark, cell.agent) if run.cell == cell]
+    runs = [run for run in Project(root).runs(cell.benchmark, cell.agent) if run.cell == cell]
     _check_listed(root, cell, runs)
-    spec = read_spec(root, cell)
+    spec = Project(root).spec(cell)
     metadata = {**spec.describe(runs[0]), "run": str(cell), "seeds": " ".join(str(run.seed) for run in runs)}
     for kind, schema, axis in (("curves", tables.CURVES, "env_step"), ("scores", tables.SCORES, "episode")):
         parts = []
@@ -41,7 +40,7 @@ def collect(root: Path, cell: Cell) -> str:
 
 
 def _check_listed(root: Path, cell: Cell, runs: list[Run]) -> None:
-    place = f"under runs: of pipelines/{cell.benchmark}/{cell.agent}/params.yaml"
+    place = f"under runs: of pipelines/{cell.benchmark}/{cell.agent}/runs.yaml"
     if not runs:
         raise HubError(f"{cell} has no run {place}. Add a line there.")
     listed = {f"seed-{run.seed}" for run in runs}

@@ -10,7 +10,8 @@ from rllte.agent.evaluation import Act, Episodes, acting, play_episodes
 from rllte.files import write_bytes
 from rllte.names import Run
 from rllte.recipes.build import make_envs
-from rllte.recipes.spec import Spec, read_spec
+from rllte.recipes.project import Project
+from rllte.recipes.spec import Spec
 from rllte.seeding import env_seeds
 from rllte.stages.train import load_policy
 from rllte.torch_setup import torch_threads
@@ -18,7 +19,7 @@ from rllte.torch_setup import torch_threads
 
 def evaluate(root: Path, run: Run) -> str:
     """Play the evaluation episodes of a run and write its scores; return one line for people."""
-    spec = read_spec(root, run.cell)
+    spec = Project(root).spec(run.cell)
     policy, num_episodes = load_policy(root, run, spec).policy, spec.evaluation.num_episodes
     parts, means = [], []
     for split in spec.splits:

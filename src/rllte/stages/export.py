@@ -12,7 +12,8 @@ from rllte.errors import HubError
 from rllte.files import sha256, write_bytes
 from rllte.names import Run
 from rllte.recipes.build import make_envs
-from rllte.recipes.spec import Spec, read_spec
+from rllte.recipes.project import Project
+from rllte.recipes.spec import Spec
 from rllte.seeding import env_seeds
 from rllte.stages.evaluate import play
 from rllte.stages.train import load_policy
@@ -27,7 +28,7 @@ def export(root: Path, run: Run) -> str:
     Raises:
         HubError: The model disagrees with the policy, or its episodes with the stored scores.
     """
-    spec = read_spec(root, run.cell)
+    spec = Project(root).spec(run.cell)
     agent = load_policy(root, run, spec)
     scores = tables.read_parquet((root / run.path("scores")).read_bytes(), tables.SCORES, run.path("scores"))
     eval_rows = scores.column("split").to_numpy(zero_copy_only=False) == "eval"

@@ -8,7 +8,7 @@ from rllte import tables, torchscript
 from rllte.hub.store.cache import fetch
 from rllte.hub.store.source import Source
 from rllte.names import Run
-from rllte.recipes.spec import read_spec
+from rllte.recipes.project import Project
 from rllte.stages.evaluate import play
 
 
@@ -34,7 +34,7 @@ def replay(source: Source, run: Run, *, trust_repo: bool = False) -> list[dict[s
         fetch(source, artifacts["model"]), artifacts["model"].path, trust_repo=trust_repo
     )
     stored = tables.read_parquet(fetch(source, artifacts["scores"]), tables.SCORES, artifacts["scores"].path)
-    spec, rows = read_spec(source.root, cell), []
+    spec, rows = Project(source.root).spec(cell), []
     for split in spec.splits:
         published = [row for row in stored.to_pylist() if row["split"] == split]
         episodes = play(spec, model, run.seed, len(published), split=split)

@@ -16,7 +16,8 @@ from rllte.errors import MissingArtifactError
 from rllte.files import write_bytes
 from rllte.names import Run
 from rllte.recipes.build import make_agent
-from rllte.recipes.spec import Spec, read_spec
+from rllte.recipes.project import Project
+from rllte.recipes.spec import Spec
 
 
 def train(root: Path, run: Run, watch: Callable[[Agent], None] | None = None) -> str:
@@ -33,7 +34,7 @@ def train(root: Path, run: Run, watch: Callable[[Agent], None] | None = None) ->
     Raises:
         HubError: The cell's device is not there.
     """
-    spec = read_spec(root, run.cell)
+    spec = Project(root).spec(run.cell)
     agent = make_agent(spec, run.seed, spec.device)
     resume = root / run.path("resume").format(spec=spec.hash)
     start, first_step = time.perf_counter(), 0

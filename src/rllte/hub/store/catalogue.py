@@ -1,4 +1,4 @@
-"""The catalogue: every artifact with its hashes, every cell published or planned."""
+"""The catalogue: every artifact with its hashes, every cell available or planned."""
 
 import functools
 import json
@@ -24,7 +24,7 @@ _CELL: _Kinds = {
     **dict.fromkeys(("benchmark", "agent", "env_id", "status", "scale"), str),
     **dict.fromkeys(("num_train_steps", "num_seeds"), int),
 }  # fmt: skip
-_PUBLISHED: _Kinds = {
+_AVAILABLE: _Kinds = {
     "seeds": list, "num_episodes": int, "policy_mode": str, "version": int, "spec": str, "mean": (int, float),
     "interval": (list, type(None)),
 }  # fmt: skip
@@ -71,7 +71,7 @@ class Catalogue:
     """What a revision of the repository holds.
 
     Attributes:
-        cells: One row for each cell by its name: status (published or planned), scale, budget,
+        cells: One row for each cell by its name: status (available or planned), scale, budget,
             seeds, scores.
         artifacts: One row for each file by its path.
         pipelines: The settings of each benchmark and agent that has a pipeline.
@@ -120,7 +120,7 @@ class Catalogue:
         """
         cell = owner.cell if isinstance(owner, Run) else owner
         row = self.cells[str(cell)]
-        if row["status"] != "published":
+        if row["status"] != "available":
             raise MissingArtifactError(str(cell), _planned_message(cell, row))
         if isinstance(owner, Run) and owner.seed not in row["seeds"]:
             raise UnknownNameError("seed", owner.seed, row["seeds"], where=f"{cell}")
@@ -141,10 +141,10 @@ class Catalogue:
         return self._artifact(path) if path in self.artifacts else None
 
     def tables(self, benchmark: str, agent: str) -> list[Artifact]:
-        """Return the curves and scores of all published cells of an agent."""
+        """Return the curves and scores of all available cells of an agent."""
         return [
             self.artifact(Cell(benchmark, agent, row["env_id"]), kind)
-            for row in self.rows("published", benchmark, agent)
+            for row in self.rows("available", benchmark, agent)
             for kind in ("curves", "scores")
         ]
 
@@ -172,7 +172,7 @@ class Catalogue:
         """Return the rows of cells, filtered by what is given.
 
         Raises:
-            UnknownNameError: No cell, published or planned, has such a name.
+            UnknownNameError: No cell, available or planned, has such a name.
         """
         found = list(self.cells.values())
         if benchmark is not None:
@@ -220,10 +220,12 @@ def _checked_name(row: dict[str, Any], where: str) -> str:
     """Return the name of a row's cell, after a check of the row: it may come from a stranger's repository."""
     _check(row, _CELL, where)
     name = str(Cell(row["benchmark"], row["agent"], row["env_id"]))
-    if row["status"] not in ("published", "planned"):
-        raise HubError(f"{where} ({name}): status is {row['status']!r}; expected 'published' or 'planned'.")
-    if row["status"] == "published":
-        _check(row, _PUBLISHED, f"{where} ({name})")
+    if row["status"] == "published":  # what release 0.1.0 calls it
+        row["status"] = "available"
+    if row["status"] not in ("available", "planned"):
+        raise HubError(f"{where} ({name}): status is {row['status']!r}; expected 'available' or 'planned'.")
+    if row["status"] == "available":
+        _check(row, _AVAILABLE, f"{where} ({name})")
         _check_numbers(row["seeds"], int, f"{where} ({name}): seeds")
         _check_numbers(row["interval"] or [0, 0], (int, float), f"{where} ({name}): interval", 2)
     return name
@@ -252,4 +254,4 @@ def _check_numbers(
 def _planned_message(cell: Cell, row: dict[str, Any]) -> str:
     budget = f"{row['num_train_steps']:,} env steps × {row['num_seeds']} seeds"
     how = f"Train it yourself with: rllte-hub train {cell}/seed-0"
-    return f"{cell} is planned ({budget}) but not published yet. {how}"
+    return f"{cell} is planned ({budget}) but not available yet. {how}"

@@ -15,7 +15,7 @@ from rllte.hub.store import git
 from rllte.hub.store.catalogue import FILE, Catalogue, read_catalogue
 
 _SMALL_FILES = (FILE, ".dvc/config", "pipelines")
-_KEPT = re.compile(rf"{re.escape(FILE)}|\.dvc/config|pipelines/[\w-]+/([\w-]+/)?params\.yaml")
+_KEPT = re.compile(rf"{re.escape(FILE)}|\.dvc/config|pipelines/[\w-]+/([\w-]+/)?(params|runs)\.yaml")
 
 
 @dataclass(frozen=True)

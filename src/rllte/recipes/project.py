@@ -1,0 +1,272 @@
+"""The settings of a checkout: each file is read once, and every question about them is asked here."""
+
+import functools
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+from rllte.agent import AGENTS
+from rllte.agent.settings import TrainSettings
+from rllte.errors import HubError, UnknownNameError
+from rllte.extras import load
+from rllte.files import write_bytes
+from rllte.names import BENCHMARKS, Cell, Run
+from rllte.recipes.checked import checked
+from rllte.recipes.schema import (
+    AgentParams,
+    BenchmarkParams,
+    CellLine,
+    ListedRuns,
+    Release,
+    ReleaseCell,
+    Resources,
+    RunLine,
+    Support,
+)
+from rllte.recipes.spec import SCALES, EvaluationSettings, Spec
+
+RELEASE = "release.yaml"
+_MAX_VALUES = 1_000_000
+_RUNS_HEAD = """\
+# The available cells, with their budgets in env steps, and their runs. `rllte-hub run` writes this file.
+"""
+
+
+class Project:
+    """The settings of a checkout, or of a commit whose settings are in the cache.
+
+    Args:
+        root: Its folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def benchmark(self, benchmark: str) -> BenchmarkParams:
+        """Return the settings that the agents of a benchmark share."""
+        path = f"pipelines/{benchmark}/params.yaml"
+        params: BenchmarkParams = checked(BenchmarkParams, self._read(path), path)
+        return params
+
+    def support(self, benchmark: str) -> Support:
+        """Return what a benchmark covers."""
+        support: Support = checked(
+            Support, self.benchmark(benchmark).support, f"pipelines/{benchmark}/params.yaml: support"
+        )
+        return support
+
+    def pipelines(self) -> list[tuple[str, str]]:
+        """Return each benchmark with each of its agents, in the order of the support list."""
+        return [(benchmark, agent) for benchmark in BENCHMARKS for agent in self.support(benchmark).agents]
+
+    def agent(self, benchmark: str, agent: str) -> AgentParams:
+        """Return the settings of an agent on a benchmark.
+
+        Raises:
+            UnknownNameError: The benchmark has no pipeline of that agent.
+        """
+        known = sorted(path.parent.name for path in self.root.glob(f"pipelines/{benchmark}/*/params.yaml"))
+        if agent not in known:
+            raise UnknownNameError("agent", agent, known, where=f"benchmark '{benchmark}'")
+        path = f"pipelines/{benchmark}/{agent}/params.yaml"
+        values = self._read(path)
+        if isinstance(values, dict):  # in release 0.1.0 the runs stood there, too
+            values = {key: value for key, value in values.items() if key not in ("envs", "runs")}
+        params: AgentParams = checked(AgentParams, values, path)
+        return params
+
+    def listed(self, benchmark: str, agent: str) -> ListedRuns:
+        """Return what ``runs.yaml`` of an agent lists."""
+        path = f"pipelines/{benchmark}/{agent}/runs.yaml"
+        if not (self.root / path).exists():  # release 0.1.0
+            values = self._read(f"pipelines/{benchmark}/{agent}/params.yaml")
+            return ListedRuns(values.get("envs", {}), values.get("runs", {}))
+        listed: ListedRuns = checked(ListedRuns, self._read(path), path)
+        return listed
+
+    def write_listed(self, benchmark: str, agent: str, listed: ListedRuns) -> None:
+        """Write ``runs.yaml`` of an agent, whole."""
+        path = self.root / f"pipelines/{benchmark}/{agent}/runs.yaml"
+        write_bytes(path, runs_text(listed.envs, listed.runs).encode())
+
+    def runs(self, benchmark: str, agent: str) -> list[Run]:
+        """Return the listed runs of an agent on a benchmark, sorted."""
+        runs = []
+        for name, values in self.listed(benchmark, agent).runs.items():
+            where = f"pipelines/{benchmark}/{agent}/runs.yaml: runs.{name}"
+            line: RunLine = checked(RunLine, values, where)
+            run = Run(Cell(benchmark, agent, line.env_id), line.seed)
+            if str(run) != f"{benchmark}/{agent}/{name}":
+                raise HubError(f"{where} is {values}; write {run.cell.env_id}/seed-{run.seed} for its name.")
+            runs.append(run)
+        return sorted(runs)
+
+    def all_runs(self) -> list[Run]:
+        """Return the listed runs of all pipelines."""
+        return [run for names in self.pipelines() for run in self.runs(*names)]
+
+    def line(self, cell: Cell) -> CellLine | None:
+        """Return the line of a cell in ``runs.yaml``, if it has one.
+
+        Raises:
+            HubError: Its hyper-parameters are not those of ``paper`` and ``by_env`` in params.yaml.
+        """
+        envs = self.listed(cell.benchmark, cell.agent).envs
+        if cell.env_id not in envs:
+            return None
+        where = f"pipelines/{cell.benchmark}/{cell.agent}/runs.yaml: envs.{cell.env_id}"
+        line: CellLine = checked(CellLine, envs[cell.env_id], where)
+        expected = self.own_hyperparameters(cell, line.scale)
+        if line.hyperparameters != expected:
+            raise HubError(
+                f"{where}.hyperparameters is {line.hyperparameters}; at this scale write {expected}."
+            )
+        return line
+
+    def own_hyperparameters(self, cell: Cell, scale: str) -> dict[str, Any]:
+        """Return the hyper-parameters of a cell that differ from those of the published scale."""
+        own = self.agent(cell.benchmark, cell.agent)
+        return {**(own.paper if scale == "paper" else {}), **own.by_env.get(cell.env_id, {})}
+
+    def env_options(self, benchmark: str, agent: str) -> dict[str, Any]:
+        """Return the options of the environments for each purpose, with those that an agent needs."""
+        shared, own = self.benchmark(benchmark), self.agent(benchmark, agent)
+        if not own.differs["env"]:
+            return shared.env
+        purposes = dict.fromkeys(["training", "evaluation", *shared.env])
+        return {purpose: {**shared.env.get(purpose, {}), **own.differs["env"]} for purpose in purposes}
+
+    def train_settings(self, benchmark: str, agent: str) -> dict[str, Any]:
+        """Return how training is run, with what differs for an agent."""
+        return {**self.benchmark(benchmark).train, **self.agent(benchmark, agent).differs["train"]}
+
+    def evaluation_settings(self, benchmark: str, agent: str) -> dict[str, Any]:
+        """Return how scores are made, with what differs for an agent."""
+        return {**self.benchmark(benchmark).evaluation, **self.agent(benchmark, agent).differs["evaluation"]}
+
+    def resources(self, benchmark: str, agent: str) -> Resources:
+        """Return what a run of an agent is given of a node."""
+        own = self.agent(benchmark, agent).differs.get("resources", {})
+        where = f"pipelines/{benchmark}/**/params.yaml: resources"
+        resources: Resources = checked(Resources, {**self.benchmark(benchmark).resources, **own}, where)
+        return resources
+
+    def release(self) -> list[ReleaseCell]:
+        """Return what is to be published next.
+
+        Raises:
+            HubError: A row is not valid, or a cell is named twice.
+        """
+        rows: list[ReleaseCell] = []
+        release: Release = checked(Release, self._read(RELEASE), RELEASE)
+        for i, values in enumerate(release.cells):
+            row: ReleaseCell = checked(ReleaseCell, values, f"{RELEASE}: cells.{i}")
+            row = replace(row, cell=str(Cell.parse(row.cell)))
+            if row.cell in {other.cell for other in rows}:
+                raise HubError(f"{RELEASE}: cells.{i} names {row.cell} a second time; write one row for it.")
+            if min(row.num_train_steps, row.num_seeds) < 1:
+                raise HubError(f"{RELEASE}: cells.{i} is {values}; write 1 or more.")
+            rows.append(row)
+        return rows
+
+    def spec(self, cell: Cell, scale: str | None = None) -> Spec:
+        """Return the settings of a cell, checked.
+
+        Args:
+            cell: Whose settings.
+            scale: ``"published"`` or ``"paper"``; by default that of an available cell, and ``"paper"`` for a
+                planned one, whose budget is the paper's at both.
+
+        Raises:
+            UnknownNameError: The benchmark does not know the agent or the env_id.
+            HubError: A key is unknown or missing, or has a value of the wrong kind.
+        """
+        support = self.support(cell.benchmark)
+        if cell.env_id not in support.env_ids:
+            where = f"benchmark '{cell.benchmark}'"
+            raise UnknownNameError("env_id", cell.env_id, support.env_ids, where=where)
+        names = cell.benchmark, cell.agent
+        own, line = self.agent(*names), self.line(cell)
+        scale = scale or (line.scale if line else "paper")
+        if scale not in SCALES:
+            raise UnknownNameError("scale", scale, SCALES)
+        if line and scale != line.scale:
+            line = None
+        both = f"pipelines/{cell.benchmark}/**/params.yaml"
+        file = f"pipelines/{cell.benchmark}/{cell.agent}/params.yaml"
+        values = {**own.hyperparameters, **self.own_hyperparameters(cell, scale)}
+        agent = load(AGENTS[cell.agent], "Training needs")
+        return Spec(
+            cell=cell,
+            scale=scale,
+            version=own.version,
+            source=own.source,
+            num_train_steps=line.num_train_steps if line else support.budget(cell),
+            env=self.env_options(*names),
+            train=checked(TrainSettings, self.train_settings(*names), f"{both}: train"),
+            evaluation=checked(EvaluationSettings, self.evaluation_settings(*names), f"{both}: evaluation"),
+            hyperparameters=checked(agent.Config, values, f"{file}: hyperparameters"),
+            device=line.device if line else "cpu",
+        )
+
+    def _read(self, path: str) -> Any:
+        try:
+            return read_yaml(self.root / path, path)
+        except FileNotFoundError:
+            raise HubError(f"{path} is not in {self.root}. Is it a checkout of RLLTE Hub?") from None
+
+
+def read_yaml(path: Path, name: str) -> Any:
+    """Return the plain values of a YAML file; they are shared, so they must not be changed.
+
+    Args:
+        path: The file.
+        name: What errors call it.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        HubError: It is not valid YAML, or has too many values.
+    """
+    try:
+        return _parse(path.read_text(encoding="utf-8"))
+    except (YAMLError, RecursionError, ValueError) as error:
+        raise HubError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+@functools.lru_cache(maxsize=64)
+def _parse(text: str) -> Any:
+    """Parse YAML, once for each text."""
+    values = YAML(typ="safe").load(text)
+    left, count = [values], 0
+    while left:  # with anchors, a few lines can stand for billions of values
+        value = left.pop()
+        count += 1
+        if count > _MAX_VALUES:
+            raise ValueError(f"it has more than {_MAX_VALUES:,} values")
+        if isinstance(value, dict):
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+    return values
+
+
+def runs_text(envs: dict[str, Any], runs: dict[str, Any]) -> str:
+    """Return the text of a ``runs.yaml``: one line for each cell and for each run."""
+    yaml = YAML()
+    yaml.default_flow_style = None  # the innermost level in one line
+    yaml.width = 1000
+    stream = io.StringIO()
+    yaml.dump({"envs": _quoted(envs), "runs": _quoted(runs)}, stream)
+    return _RUNS_HEAD + stream.getvalue()
+
+
+def _quoted(value: Any) -> Any:
+    """Return plain values with texts such as ``cuda:0`` in quotes, which not every reader takes without."""
+    if isinstance(value, dict):
+        return {key: _quoted(item) for key, item in value.items()}
+    return DoubleQuotedScalarString(value) if isinstance(value, str) and ":" in value else value
