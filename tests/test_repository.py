@@ -99,7 +99,7 @@ def test_every_curve_has_fifty_finite_points_or_one_for_each_update(path):
             assert np.isfinite(returns[1:]).all()
             if (
                 split == "eval" or rows[0]["num_episodes"]
-            ):  # until the first point no training episode may end
+            ):  # none may have ended yet
                 assert np.isfinite(returns[0])
 
 
