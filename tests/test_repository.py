@@ -20,6 +20,7 @@ from rllte.names import BENCHMARKS, Cell, Run
 from rllte.publish.catalogue import build_catalogue
 from rllte.recipes.project import Project
 from rllte.runner.additions import release_lines
+from rllte.runner.locks import read_lock
 
 ROOT = Path(__file__).parents[1]
 PIPELINES = sorted(path.parent for path in ROOT.glob("pipelines/*/*/dvc.yaml"))
@@ -97,9 +98,7 @@ def test_every_curve_has_fifty_finite_points_or_one_for_each_update(path):
             assert len(rows) >= least
             returns = np.array([row["episode_return"] for row in rows])
             assert np.isfinite(returns[1:]).all()
-            if (
-                split == "eval" or rows[0]["num_episodes"]
-            ):  # none may have ended yet
+            if split == "eval" or rows[0]["num_episodes"]:  # none may have ended yet
                 assert np.isfinite(returns[0])
 
 
@@ -132,15 +131,27 @@ def test_catalogue_results_and_support_table_are_what_artifacts_and_settings_giv
         )
 
 
-def test_what_is_locked_is_what_the_catalogue_lists():
-    locked = {}
+def locked_outputs():
+    """Return the md5 of each output that goes to the remote, by path."""
+    outputs = {}
     for path in (path for path in (ROOT, *PIPELINES) if (path / "dvc.lock").exists()):
-        for stage in YAML(typ="safe").load((path / "dvc.lock").read_text())["stages"].values():
-            locked |= {out["path"]: out["md5"] for out in stage.get("outs", ())}
-    listed = {path: row["md5"] for path, row in CATALOGUE.artifacts.items()}
-    assert listed == {
-        path: digest for path, digest in locked.items() if path.startswith(("data/", "models/"))
+        for entry in read_lock(path / "dvc.lock").values():
+            outputs |= entry["outs"]
+    return {
+        path: digest for path, digest in outputs.items() if path.startswith(("data/", "models/", "metrics/"))
     }
+
+
+def test_what_is_locked_is_what_the_catalogue_lists():
+    listed = {path: row["md5"] for path, row in CATALOGUE.artifacts.items()}
+    locked = locked_outputs()
+    assert listed == {path: digest for path, digest in locked.items() if not path.startswith("metrics/")}
+
+
+def test_the_remote_holds_what_the_locks_name_and_stays_small():
+    objects = {path.parent.name + path.name: path for path in ROOT.glob("remote/files/md5/*/*")}
+    assert set(objects) == set(locked_outputs().values())
+    assert sum(path.stat().st_size for path in objects.values()) < 300e6
 
 
 def test_every_agent_with_published_cells_has_a_file_of_all_its_tables():
