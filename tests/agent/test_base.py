@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import gymnasium as gym
 import pytest
 import torch
 
@@ -135,3 +136,20 @@ def test_networks_are_drawn_from_the_seed_alone(monkeypatch, seed):
     agent, _ = make(Walker, monkeypatch, num_envs=2)
     torch.manual_seed(0)
     assert torch.equal(agent.policy.weight, torch.nn.Linear(1, 2).weight)
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_evaluations_of_the_curves_act_as_the_settings_say(monkeypatch, deterministic):
+    settings = dataclasses.replace(
+        SETTINGS, num_eval_episodes=2, num_eval_envs=2, deterministic=deterministic
+    )
+    agent, made = make(
+        Walker, monkeypatch, settings, {(40, 0): "truncated", (40, 1): "truncated"}, num_envs=2
+    )
+    agent.action_space = gym.spaces.Discrete(2)
+    agent.policy.weight.data.zero_()
+    agent.policy.bias.data = torch.tensor([0.0, 0.1])
+    agent.evaluate([1, 2])
+    actions = torch.stack([torch.as_tensor(action) for action in made[-1].actions])
+    assert len(actions) == 40
+    assert (actions == 1).all() if deterministic else 20 < (actions == 1).sum() < 70

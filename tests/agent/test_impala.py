@@ -132,3 +132,11 @@ def test_gradients_are_those_of_one_minibatch_clipped_to_a_norm(start, monkeypat
     agent.num_updates = 1
     agent.update(envs, envs.reset()[0])
     assert bias.item() == pytest.approx(moved)  # two gradient steps
+
+
+def test_minibatches_are_drawn_anew_in_each_update_and_hold_every_environment_once(start):
+    _, _, learned = start(num_updates=7, num_envs=6)
+    # environment i shows 100 i + the age of its episode
+    orders = [[int(unrolls.obs[0, 0, 0]) // 100 for unrolls in update] for update in learned[1:]]
+    assert all(sorted(order) == list(range(6)) for order in orders)
+    assert len({tuple(order) for order in orders}) > 1, "in a fixed order neighbours always learn together"

@@ -3,6 +3,8 @@ import pytest
 import torch
 
 from rllte.env import make_envpool_atari_env
+from rllte.env.atari import AtariVectorEnv
+from rllte.env.vector import discrete_space, integers
 from rllte.errors import UnknownNameError
 
 
@@ -62,6 +64,22 @@ def test_a_lost_life_does_not_start_the_game_anew():
         if terminated:
             lives.append("_episode" in infos)
     assert lives[:5] == [False, False, False, False, True]
+
+
+@pytest.mark.parametrize("episodic_life", [False, True])
+def test_a_game_at_the_time_limit_is_truncated_and_reported(episodic_life):
+    envs = AtariVectorEnv(
+        "Pong-v5", num_envs=2, seed=0, device="cpu", observation_space=lambda space: space,
+        action_space=discrete_space, read_obs=lambda raw: raw, write_action=integers,
+        episodic_life=episodic_life, reward_clip=False, max_episode_steps=20,
+    )  # fmt: skip
+    envs.reset()
+    for step in range(1, 21):
+        *_, terminated, truncated, infos = envs.step(np.array([0, 0]))
+        assert not terminated.any()
+        assert truncated.tolist() == [step == 20] * 2
+    assert infos["_episode"].tolist() == [True, True]
+    assert infos["episode"]["l"].tolist() == [20, 20]
 
 
 @pytest.mark.parametrize("env_id", ["Pong-v4", "pong", "Empty-5x5-v0"])

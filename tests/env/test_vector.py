@@ -67,6 +67,33 @@ def test_an_episode_is_reported_where_it_ends_and_the_next_one_has_begun():
     assert torch.equal(infos["final_obs"][1], obs[1])
 
 
+@pytest.mark.parametrize("benchmark", ["minigrid", "procgen"])
+def test_a_vector_gives_each_environment_what_it_gives_alone_also_where_only_some_end(benchmark):
+    options = {"minigrid": {"env_id": "Empty-5x5-v0"}, "procgen": {"env_id": "starpilot"}}[benchmark]
+    seeds = [3, 8, 1]
+    together = make(benchmark, num_envs=3, seed=seeds, **options)
+    alone = [make(benchmark, num_envs=1, seed=[seed], **options) for seed in seeds]
+    generator, ends = np.random.default_rng(0), set()
+    obs = together.reset()[0]
+    assert torch.equal(obs, torch.cat([envs.reset()[0] for envs in alone]))
+    for _ in range(150):
+        actions = generator.integers(0, together.single_action_space.n, 3)
+        obs, rewards, terminated, truncated, _ = together.step(actions)
+        singles = [envs.step(actions[i : i + 1]) for i, envs in enumerate(alone)]
+        for whole, k in ((obs, 0), (rewards, 1), (terminated, 2), (truncated, 3)):
+            assert torch.equal(whole, torch.cat([single[k] for single in singles]))
+        ends.add(tuple((terminated | truncated).tolist()))
+    assert any(0 < sum(end) < 3 for end in ends), "some ended while others went on"
+
+
+def test_a_whole_number_as_seed_gives_each_environment_a_seed_of_its_own():
+    def first(seed):
+        return make_envpool_dmc_env("cartpole_balance", num_envs=3, seed=seed).reset()[0]
+
+    assert torch.equal(first(5), first([5, 6, 7]))
+    assert len({tuple(row) for row in first(5).tolist()}) == 3
+
+
 def test_every_step_after_an_end_is_a_transition():
     envs = make_envpool_minigrid_env("Empty-5x5-v0", num_envs=1, seed=0)
     envs.reset()

@@ -165,6 +165,24 @@ def test_a_damaged_cache_is_fetched_again(hub):
     assert np.array_equal(MiniGrid().load_scores(**NAMES), expected)
 
 
+def flipped(data, place):
+    """Return bytes of equal length of which the one at a place has another bit."""
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+def test_a_byte_that_flipped_in_the_cache_or_in_the_checkout_is_never_returned(hub):
+    expected = MiniGrid().load_scores(**NAMES)
+    (cached,) = cached_files()
+    good = cached.read_bytes()
+    path = hub / CELL.path("scores")
+    path.parent.mkdir(parents=True)
+    for place in (0, len(good) // 2, len(good) - 1):
+        cached.write_bytes(flipped(good, place))
+        path.write_bytes(flipped(good, place))
+        assert np.array_equal(MiniGrid().load_scores(**NAMES), expected)
+        assert cached.read_bytes() == good, "it was fetched again"
+
+
 def test_a_file_changed_in_the_checkout_is_passed_over(hub):
     path = hub / CELL.path("scores")
     path.parent.mkdir(parents=True)

@@ -19,8 +19,8 @@ from rllte.recipes.project import Project
 from rllte.seeding import env_seeds
 from rllte.stages.collect import collect
 from rllte.stages.evaluate import evaluate
-from rllte.stages.export import export
-from rllte.stages.train import train
+from rllte.stages.export import _check_outputs, export
+from rllte.stages.train import load_policy, train
 from tests.conftest import CELL, ROOT, RUNS, edit_yaml, make_repository, path_of_python, run_program
 
 KINDS = ("curves", "policy", "scores", "model")
@@ -125,6 +125,18 @@ def test_export_refuses_scores_that_the_model_does_not_replay(published_hub, tmp
     with pytest.raises(HubError, match="the model's episodes return"):
         export(root, RUNS[0])
     assert not (root / RUNS[0].path("model")).exists()
+
+
+def test_export_refuses_a_model_whose_outputs_are_off_by_more_than_its_tolerance(published_hub):
+    spec = Project(published_hub).spec(CELL)
+    agent = load_policy(published_hub, RUNS[0], spec)
+
+    def off_by(difference):
+        return lambda obs: agent.policy(obs) + difference
+
+    _check_outputs(off_by(0.0), agent, spec, RUNS[0])
+    with pytest.raises(HubError, match=f"{RUNS[0]}: the model's outputs differ from the policy's by"):
+        _check_outputs(off_by(3e-5), agent, spec, RUNS[0])
 
 
 def test_stages_without_their_inputs_say_what_to_do(tmp_path):

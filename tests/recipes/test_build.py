@@ -1,0 +1,70 @@
+"""Which environments, options and seeds the settings of a cell give."""
+
+import pytest
+
+from rllte.env import ENVS
+from rllte.names import Cell
+from rllte.recipes.build import make_envs
+from rllte.recipes.project import Project
+from rllte.seeding import env_seeds
+from rllte.stages.evaluate import play
+from tests.conftest import ROOT
+
+
+class Made(Exception):
+    """Ends a call as soon as it makes environments, with what it asked for."""
+
+
+def record(env_id, num_envs, seeds, device, **options):
+    raise Made(env_id, num_envs, list(seeds), options)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Return what a function asks the registered environments for."""
+    for benchmark in ENVS:
+        monkeypatch.setitem(ENVS, benchmark, f"{__name__}:record")
+
+    def call(function, *args, **kwargs):
+        with pytest.raises(Made) as caught:
+            function(*args, **kwargs)
+        return caught.value.args
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("cell", "training", "evaluation"),
+    [
+        (Cell("atari", "ppo", "Pong-v5"), {"episodic_life": True, "reward_clip": True}, {}),
+        (
+            Cell("procgen", "ppo", "coinrun"),
+            {"num_levels": 200, "start_level": 0},
+            {"num_levels": 0, "start_level": 200},
+        ),
+    ],
+)
+def test_training_and_evaluation_have_options_of_their_own(asked, cell, training, evaluation):
+    spec = Project(ROOT).spec(cell)
+    for is_training, expected, others in ((True, training, evaluation), (False, evaluation, training)):
+        *_, options = asked(make_envs, spec, 2, [5, 6], is_training)
+        assert expected.items() <= options.items()
+        assert not (others.items() - expected.items()) & options.items()
+
+
+def test_scores_of_training_levels_are_played_on_training_levels(asked):
+    spec = Project(ROOT).spec(Cell("procgen", "ppo", "coinrun"))
+    *_, options = asked(make_envs, spec, 2, [5, 6], False, split="train_levels")
+    assert (options["start_level"], options["num_levels"]) == (0, 200)
+
+
+@pytest.mark.parametrize(("num_episodes", "num_envs"), [(100, 10), (15, 5), (7, 7), (1, 1)])
+def test_scores_are_played_with_seeds_of_their_own_in_as_many_environments_as_share_them(
+    asked, num_episodes, num_envs
+):
+    spec = Project(ROOT).spec(Cell("dmc", "sac", "cheetah_run"))
+    assert spec.evaluation.num_envs == 10
+    _, count, seeds, _ = asked(play, spec, None, 3, num_episodes)
+    assert (count, seeds) == (num_envs, env_seeds(3, "score", 0, num_envs))
+    curves = {seed for point in range(60) for seed in env_seeds(3, "curve", point, 10)}
+    assert not curves & set(seeds)
