@@ -32,6 +32,7 @@ def dump(policy: nn.Module, metadata: Mapping[str, object]) -> bytes:
     buffer = io.BytesIO()  # a file's name would become part of the bytes
     with _deprecation_silenced():
         text = json.dumps(metadata, indent=2, sort_keys=True)
+        _forget_compiled_classes()
         torch.jit.save(torch.jit.script(policy), buffer, _extra_files={METADATA: text})
     return _canonical(buffer.getvalue())
 
@@ -58,6 +59,17 @@ def load(
             return torch.jit.load(io.BytesIO(data), map_location=device).eval()
         except RuntimeError as error:
             raise HubError(f"{name} is not a TorchScript model: {str(error).splitlines()[0]}") from None
+
+
+def _forget_compiled_classes() -> None:
+    """Let TorchScript name classes as in a new process, whatever this one has exported before.
+
+    PyTorch has no public call for this; its own tests do the same (torch.testing._internal.jit_utils).
+    Modules that are scripted already stay as they are.
+    """
+    torch._C._jit_clear_class_registry()
+    torch.jit._recursive.concrete_type_store = torch.jit._recursive.ConcreteTypeStore()
+    torch.jit._state._clear_class_state()
 
 
 def _canonical(data: bytes) -> bytes:

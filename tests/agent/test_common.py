@@ -1,6 +1,8 @@
 """What every agent in the registry must do."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from rllte import torchscript
 from rllte.agent import AGENTS
 from rllte.env.dmc_pixels import renderer_problem
 from rllte.errors import HubError
+from rllte.files import md5
 from rllte.recipes.project import Project
 from rllte.tables import to_parquet
 from rllte.torch_setup import torch_device as make_device
@@ -131,6 +134,19 @@ def test_exported_bytes_do_not_tell_where_they_were_made(trained):
     data = torchscript.dump(agent.policy, {})
     assert data == torchscript.dump(agent.policy, {})
     assert str(ROOT).encode() not in data
+
+
+def test_an_export_has_the_same_bytes_whatever_the_process_has_exported_before(trained):
+    name, _ = trained
+    program = (
+        "import sys, torch; from rllte import torchscript; from rllte.files import md5; "
+        "from tests.agent.conftest import make_agent; "
+        f"print(md5(torchscript.dump(make_agent({name!r}).policy.eval(), {{}})))"
+    )
+    alone = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    torchscript.dump(torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 5)), {})
+    here = md5(torchscript.dump(make_agent(name).policy.eval(), {}))
+    assert alone.stdout.split() == [here], alone.stderr
 
 
 def test_an_exported_model_holds_its_own_weights_alone(trained):
