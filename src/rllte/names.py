@@ -137,8 +137,15 @@ class Run:
             "policy": f"{folder}/policy.safetensors",
             "train": f"metrics/{self}/train.json",
             "model": f"models/{self}/model.pt",
-            "resume": f"scratch/{self}/{{spec}}/resume.pt",
         }
         if kind not in paths:
             raise UnknownNameError("kind of a run's file", kind, paths)
         return paths[kind]
+
+    def resume_path(self, spec_hash: str) -> str:
+        """Return the path of the checkpoint that training with these settings resumes from.
+
+        Args:
+            spec_hash: Of the settings, ``Spec.hash``.
+        """
+        return f"scratch/{self}/{spec_hash}/resume.pt"

@@ -10,20 +10,18 @@ import click
 from rllte.cli.options import as_json, current_source, trust_repo
 from rllte.errors import HubError
 from rllte.extras import requires_extra
-from rllte.names import Run, cell_parts
+from rllte.names import KINDS, Run, cell_parts
 
 if TYPE_CHECKING:
     from rllte.hub.store.catalogue import Artifact
     from rllte.hub.store.source import Source
-
-KINDS = ("curves", "scores", "model")
 
 
 def _kinds(_context: click.Context, _option: click.Parameter, text: str) -> list[str]:
     kinds = ["model" if word.strip() == "models" else word.strip() for word in text.split(",")]
     for kind in kinds:
         if kind not in KINDS:
-            raise click.BadParameter(f"{kind!r} is none of curves, scores, models")
+            raise click.BadParameter(f"unknown kind {kind!r}; choose from {', '.join(KINDS)}")
     return list(dict.fromkeys(kinds))
 
 

@@ -178,7 +178,7 @@ class OwnFolder(Checkout):
             _log.warning("the resume state stayed here: %s", error)
 
     def _load_resume(self, root: Path, run: Run) -> None:
-        path = run.path("resume").format(spec=Project(root).spec(run.cell).hash)
+        path = run.resume_path(Project(root).spec(run.cell).hash)
         fs, source = self._shelf(root, path.removeprefix("scratch/"))
         with suppress(FileNotFoundError):
             write_bytes(root / path, patiently(fs.cat_file)(source))

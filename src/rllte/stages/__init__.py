@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from rllte.errors import UnknownNameError
 
-KINDS = ("train", "evaluate", "export", "collect")
+STAGES = ("train", "evaluate", "export", "collect")
 
 
 def stage_function(kind: str) -> Callable[..., str]:
@@ -29,4 +29,4 @@ def stage_function(kind: str) -> Callable[..., str]:
         from rllte.stages.collect import collect
 
         return collect
-    raise UnknownNameError("stage", kind, KINDS)
+    raise UnknownNameError("stage", kind, STAGES)

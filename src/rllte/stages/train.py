@@ -36,7 +36,7 @@ def train(root: Path, run: Run, watch: Callable[[Agent], None] | None = None) ->
     """
     spec = Project(root).spec(run.cell)
     agent = make_agent(spec, run.seed, spec.device)
-    resume = root / run.path("resume").format(spec=spec.hash)
+    resume = root / run.resume_path(spec.hash)
     start, first_step = time.perf_counter(), 0
     if resume.exists():
         first_step = (
