@@ -1,8 +1,11 @@
 """Which environments, options and seeds the settings of a cell give."""
 
+import dataclasses
+
 import pytest
 
 from rllte.env import ENVS
+from rllte.errors import HubError
 from rllte.names import Cell
 from rllte.recipes.build import make_envs
 from rllte.recipes.project import Project
@@ -15,8 +18,18 @@ class Made(Exception):
     """Ends a call as soon as it makes environments, with what it asked for."""
 
 
-def record(env_id, num_envs, seeds, device, **options):
-    raise Made(env_id, num_envs, list(seeds), options)
+def record(
+    env_id, num_envs, seed, device, num_threads, episodic_life=None, reward_clip=None, distribution_mode=None,
+    num_levels=None, start_level=None,
+):  # fmt: skip
+    options = {
+        "episodic_life": episodic_life,
+        "reward_clip": reward_clip,
+        "distribution_mode": distribution_mode,
+        "num_levels": num_levels,
+        "start_level": start_level,
+    }
+    raise Made(env_id, num_envs, list(seed), options)
 
 
 @pytest.fixture
@@ -68,3 +81,20 @@ def test_scores_are_played_with_seeds_of_their_own_in_as_many_environments_as_sh
     assert (count, seeds) == (num_envs, env_seeds(3, "score", 0, num_envs))
     curves = {seed for point in range(60) for seed in env_seeds(3, "curve", point, 10)}
     assert not curves & set(seeds)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"episodic_lives": True},
+            "Unknown key 'episodic_lives' .*params.yaml: env.*Did you mean 'episodic_life'",
+        ),
+        ({"num_threads": 9}, "Unknown key 'num_threads'"),
+        (5, "has 5 for one purpose; expected keys and values"),
+    ],
+)
+def test_options_that_environments_do_not_take_are_an_error(options, message):
+    spec = dataclasses.replace(Project(ROOT).spec(Cell("atari", "ppo", "Pong-v5")), env={"training": options})
+    with pytest.raises(HubError, match=message):
+        make_envs(spec, 1, [0], True)

@@ -1,6 +1,8 @@
 """Environments and agents, built from the settings of a cell."""
 
-from collections.abc import Sequence
+import inspect
+import reprlib
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -9,8 +11,12 @@ from rllte.agent import AGENTS
 from rllte.agent.base import Agent
 from rllte.agent.evaluation import Envs
 from rllte.env import ENVS
+from rllte.errors import HubError, UnknownNameError
 from rllte.extras import load
 from rllte.recipes.spec import Spec
+
+_OWN = ("env_id", "num_envs", "seed", "device", "num_threads")
+"""What ``make_envs`` gives to every function that makes environments."""
 
 
 def make_envs(
@@ -34,10 +40,23 @@ def make_envs(
     """
     options = spec.env.get("training" if training else spec.splits[split], {})
     make = load(ENVS[spec.cell.benchmark], "Environments need")
+    _check_options(options, make, spec)
     # results do not depend on it: 0 lets envpool take the cores that PyTorch leaves idle where a GPU computes
     num_threads = spec.train.num_threads if torch.device(device).type == "cpu" else 0
     envs: Envs = make(spec.cell.env_id, num_envs, seeds, device, num_threads=num_threads, **options)
     return envs
+
+
+def _check_options(options: object, make: Callable[..., Envs], spec: Spec) -> None:
+    """Raise unless ``env`` in params.yaml has options that the benchmark's environments take."""
+    where = f"pipelines/{spec.cell.benchmark}/**/params.yaml: env"
+    if not isinstance(options, dict):
+        raise HubError(f"{where} has {reprlib.repr(options)} for one purpose; expected keys and values.")
+    parameters = inspect.signature(make).parameters
+    known = [name for name in parameters if name not in _OWN]
+    for name in options:
+        if name not in known:
+            raise UnknownNameError("key", name, known, where=where)
 
 
 def make_agent(spec: Spec, seed: int, device: str | torch.device = "cpu") -> Agent:
