@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet
+import pyarrow.parquet  # noqa: F401  # as pa.parquet
 
 from rllte.errors import HubError
 from rllte.files import write_bytes

@@ -3,9 +3,16 @@
 ``ENVS`` maps a benchmark to the function that makes its environments; what it names is imported when used.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rllte.extras import load
+
+if TYPE_CHECKING:
+    from rllte.env.atari import make_envpool_atari_env
+    from rllte.env.dmc import make_envpool_dmc_env
+    from rllte.env.dmc import make_envpool_dmc_env as make_dmc_env
+    from rllte.env.minigrid import make_envpool_minigrid_env
+    from rllte.env.procgen import make_envpool_procgen_env
 
 ENVS = {
     "atari": "rllte.env.atari:make_envpool_atari_env",

@@ -202,7 +202,7 @@ def _span(numbers: list[int]) -> str:
 
 
 def _readme(root: Path, cells: list[dict[str, Any]]) -> str:
-    before, begin, rest = (root / "README.md").read_text().partition(TABLE_BEGIN)
+    before, begin, rest = (root / "README.md").read_text(encoding="utf-8").partition(TABLE_BEGIN)
     _, end, after = rest.partition(TABLE_END)
     if not begin or not end:
         raise HubError(f"README.md has no place for the support table: {TABLE_BEGIN} … {TABLE_END}")

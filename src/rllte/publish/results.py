@@ -139,5 +139,5 @@ def _atari_scores(root: Path, env_ids: set[str]) -> list[str]:
 
 
 def _read(root: Path, name: str) -> list[dict[str, str]]:
-    with (root / f"references/{name}.csv").open(newline="") as file:
+    with (root / f"references/{name}.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))

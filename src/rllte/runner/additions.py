@@ -155,7 +155,7 @@ def take_back(project: Project) -> None:
     """Remove the lines that a batch added which was killed, but those whose stages are recorded."""
     if not (project.root / _ADDED).exists():
         return
-    content = json.loads((project.root / _ADDED).read_text())
+    content = json.loads((project.root / _ADDED).read_text(encoding="utf-8"))
     added = Lines(
         [Run.parse(text) for text in content["runs"]], {Cell.parse(c): {} for c in content["cells"]}
     )

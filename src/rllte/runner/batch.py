@@ -141,7 +141,7 @@ def _note(root: Path, place: Checkout, outcome: Outcome, summary: Summary) -> No
     if isinstance(place, OwnFolder):
         log = Checkout(root).logs / f"{outcome.task}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a") as file:
+        with log.open("a", encoding="utf-8") as file:
             file.write(outcome.log)
     if outcome.error:
         summary.failed[outcome.task] = outcome.error
@@ -236,7 +236,7 @@ def _place(root: Path, options: Options) -> Checkout:
 def _only_one(root: Path) -> Iterator[None]:
     path = root / _LOCK
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    with path.open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

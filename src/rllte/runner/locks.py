@@ -47,7 +47,7 @@ def _entries(
     """Return each entry of a lock, made from its text if the file has DVC's form, else as parsed."""
     if not path.exists():
         return {}
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     bodies = _split(text)
     if bodies is None:
         return {name: of_parsed(entry) for name, entry in (_parse(text)["stages"] or {}).items()}

@@ -217,7 +217,7 @@ class _Hashes:
     def __init__(self, root: Path) -> None:
         self._root = root
         try:
-            self._memo: dict[str, list[Any]] = json.loads((root / _MEMO).read_text())
+            self._memo: dict[str, list[Any]] = json.loads((root / _MEMO).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             self._memo = {}
         self._before, self._known = dict(self._memo), dict[str, str | None]()

@@ -60,7 +60,7 @@ def _reasons(plan: Plan, run: Run, stages: Iterable[str] = ("train", "evaluate",
 def measured_rate(root: Path, pipeline: str) -> float | None:
     """Return the median env steps per second of a pipeline's runs, if any was trained."""
     rates = [
-        json.loads(path.read_text())["env_steps_per_s"]
+        json.loads(path.read_text(encoding="utf-8"))["env_steps_per_s"]
         for path in root.glob(f"metrics/{pipeline}/*/*/train.json")
     ]
     return statistics.median(rates) if rates else None

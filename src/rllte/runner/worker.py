@@ -26,7 +26,7 @@ def perform(place: Checkout, task: Task, report: Report) -> Outcome:
     log.parent.mkdir(parents=True, exist_ok=True)
     entries: dict[str, str] = {}
     error = ""
-    with log.open("a", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
+    with log.open("a", buffering=1, encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
         begin = file.tell()
         try:
             with place.opened(task) as root:

@@ -70,7 +70,9 @@ class Checkout:
     def kept(self, root: Path, task: Task) -> dict[str, str]:
         """Return the entries of the stages that an earlier attempt at a task finished, by address."""
         try:
-            entries: dict[str, str] = json.loads((root / f"scratch/{task.name}/{task.key}.json").read_text())
+            entries: dict[str, str] = json.loads(
+                (root / f"scratch/{task.name}/{task.key}.json").read_text(encoding="utf-8")
+            )
         except FileNotFoundError:
             return {}
         return {
