@@ -233,26 +233,27 @@ def read_yaml(path: Path, name: str) -> Any:
         HubError: It is not valid YAML, or has too many values.
     """
     try:
-        return _parse(path.read_text(encoding="utf-8"))
+        values, count = _parse(path.read_text(encoding="utf-8"))
     except (YAMLError, RecursionError, ValueError) as error:
         raise HubError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from None
+    if count > _MAX_VALUES:
+        raise HubError(f"{name} has more than {_MAX_VALUES:,} values.")
+    return values
 
 
 @functools.lru_cache(maxsize=64)
-def _parse(text: str) -> Any:
-    """Parse YAML, once for each text."""
+def _parse(text: str) -> tuple[Any, int]:
+    """Parse YAML, once for each text; return its values and how many there are, counted up to a limit."""
     values = YAML(typ="safe").load(text)
     left, count = [values], 0
-    while left:  # with anchors, a few lines can stand for billions of values
+    while left and count <= _MAX_VALUES:  # with anchors, a few lines can stand for billions of values
         value = left.pop()
         count += 1
-        if count > _MAX_VALUES:
-            raise ValueError(f"it has more than {_MAX_VALUES:,} values")
         if isinstance(value, dict):
             left += value.values()
         elif isinstance(value, list):
             left += value
-    return values
+    return values, count
 
 
 def runs_text(envs: dict[str, Any], runs: dict[str, Any]) -> str:
