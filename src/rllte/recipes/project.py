@@ -1,4 +1,4 @@
-"""The settings of a checkout: each file is read once, and every question about them is asked here."""
+"""The settings of a checkout: every question about them is asked here, and each text is parsed once."""
 
 import functools
 import io
@@ -83,10 +83,12 @@ class Project:
     def listed(self, benchmark: str, agent: str) -> ListedRuns:
         """Return what ``runs.yaml`` of an agent lists."""
         path = f"pipelines/{benchmark}/{agent}/runs.yaml"
-        if not (self.root / path).exists():  # release 0.1.0
-            values = self._read(f"pipelines/{benchmark}/{agent}/params.yaml")
-            return ListedRuns(values.get("envs", {}), values.get("runs", {}))
-        listed: ListedRuns = checked(ListedRuns, self._read(path), path)
+        if (self.root / path).exists():
+            values = self._read(path)
+        else:  # release 0.1.0
+            path = f"pipelines/{benchmark}/{agent}/params.yaml"
+            values = {key: value for key, value in self._read(path).items() if key in ("envs", "runs")}
+        listed: ListedRuns = checked(ListedRuns, values, path)
         return listed
 
     def write_listed(self, benchmark: str, agent: str, listed: ListedRuns) -> None:

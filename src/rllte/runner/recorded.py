@@ -1,6 +1,7 @@
 """What the locks of a pipeline record: which cells are collected, and the hash of each output."""
 
 from pathlib import Path
+from typing import Any
 
 from rllte import tables
 from rllte.errors import HubError, MissingArtifactError
@@ -23,7 +24,7 @@ def collected(project: Project, benchmark: str, agent: str) -> dict[Cell, list[R
     """
     runs, found = project.runs(benchmark, agent), dict[Cell, list[Run]]()
     lock = read_lock(project.root / f"pipelines/{benchmark}/{agent}/dvc.lock")
-    outs = {path: digest for entry in lock.values() for path, digest in entry["outs"].items()}
+    outs = _outputs(lock)
     for cell in dict.fromkeys(run.cell for run in runs):
         if entry := lock.get(f"collect@{cell.env_id}"):
             seeds = _seeds(project.root, cell, outs)
@@ -40,7 +41,10 @@ def collected(project: Project, benchmark: str, agent: str) -> dict[Cell, list[R
 
 def recorded_outputs(root: Path, benchmark: str, agent: str) -> dict[str, str]:
     """Return the md5 of each output that the lock of a pipeline records, by path."""
-    lock = read_lock(root / f"pipelines/{benchmark}/{agent}/dvc.lock")
+    return _outputs(read_lock(root / f"pipelines/{benchmark}/{agent}/dvc.lock"))
+
+
+def _outputs(lock: dict[str, dict[str, Any]]) -> dict[str, str]:
     return {path: digest for entry in lock.values() for path, digest in entry["outs"].items()}
 
 

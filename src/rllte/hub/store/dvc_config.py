@@ -15,8 +15,7 @@ from rllte.errors import HubError, UnknownNameError
 
 _S3 = {"region", "endpointurl", "allow_anonymous_login", "use_ssl"}
 _ALLOWED = {"": {"url"}, "http": {"url"}, "https": {"url"}, "s3": {"url", *_S3}}
-"""Options that a repository at a URL may set, by the scheme of the remote; "" is a folder of the repository.
-"""
+"""Options that a repository at a URL may set, by the scheme of the remote; "" is a folder of its own."""
 _ALLOWED_BY_NAME = {"url", "port", "user", "account_name", "projectname", *_S3}
 """Options of other kinds of remotes, which are used only if the user names the remote."""
 _IGNORED = {
