@@ -31,7 +31,9 @@ def collected(project: Project, benchmark: str, agent: str) -> dict[Cell, list[R
             found[cell] = [run for run in runs if run.cell == cell and run.seed in seeds]
             folder = f"data/runs/{cell}"
             paths = [path for run in found[cell] for path in outs if path.startswith(f"data/runs/{run}/")]
-            rows = [{"md5": outs[path], "relpath": path.removeprefix(f"{folder}/")} for path in paths]
+            rows: list[dict[str, str | None]] = [
+                {"md5": outs[path], "relpath": path.removeprefix(f"{folder}/")} for path in paths
+            ]
             if folder_md5(rows) != entry["deps"][folder]:
                 raise HubError(
                     f"{cell}: runs were made anew and its tables were not. Run: rllte-hub run {cell}"
