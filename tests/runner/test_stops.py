@@ -36,7 +36,7 @@ def test_a_coordinator_that_is_stopped_does_not_repeat_what_was_finished(untrain
     errors += process.communicate(timeout=60)[1]
     if number != signal.SIGKILL:
         assert process.returncode == 130, errors
-        assert "the same command goes on from here" in errors
+        assert "the same command resumes from here" in errors
         assert set(read_lock(untrained / LOCK)) >= {
             f"train@{CELL.env_id}/seed-0",
             f"evaluate@{CELL.env_id}/seed-0",
