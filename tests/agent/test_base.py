@@ -126,7 +126,7 @@ def test_a_resumed_agent_goes_on_with_its_rows_and_episodes(monkeypatch):
 def test_a_state_of_another_environment_is_refused(monkeypatch):
     agent, other = (make(Walker, monkeypatch, num_envs=2)[0] for _ in range(2))
     agent.env_name, other.env_name = "minigrid/Empty-5x5-v0 {}", "minigrid/Empty-8x8-v0 {}"
-    with pytest.raises(HubError, match=r"is of Walker in .*Empty-5x5.*, not of Walker in .*Empty-8x8"):
+    with pytest.raises(HubError, match=r"has Walker in .*Empty-5x5.*; this agent has Walker in .*Empty-8x8"):
         other.load_state_dict(agent.state_dict())
 
 

@@ -242,5 +242,5 @@ def test_initial_weights_do_not_depend_on_the_number_of_threads(name):
 
 def test_a_state_of_another_seed_is_refused(tmp_path):
     make_agent("ppo", seed=1).train(256, resume=tmp_path / "resume.pt")
-    with pytest.raises(HubError, match=r"PPO in .* with seed 1.* not of PPO in .* with seed 0"):
+    with pytest.raises(HubError, match=r"it has PPO in .* with seed 1; this agent has PPO in .* with seed 0"):
         make_agent("ppo").train(256, resume=tmp_path / "resume.pt")

@@ -28,7 +28,7 @@ def add_episode(replay, first, length, terminates=False, ends=True):
                 torch.tensor([0.0 if over and terminates else GAMMA]),
                 stack(*(max(first, n + 1) for n in numbers)),
             ),
-            over,
+            torch.tensor([over]),
         )
 
 

@@ -92,7 +92,7 @@ def watched(start, monkeypatch):
 
     for name in ("random_shift", "noisy", "critic_loss", "actor_loss"):
         watch(drqv2, name)
-    watch(agent.frames, "sample")
+    watch(agent.replay, "sample")
     calls["encoder"] = copy.deepcopy(agent.encoder)
     agent.num_updates = 10
     agent.learn(10)
@@ -144,12 +144,12 @@ def test_noise_in_training_is_not_clipped(start):
 def test_the_replay_knows_where_episodes_end_and_where_environments_begin_anew(start):
     agent, envs = start(3, ends={(2, 0): "truncated"})
     # two steps and the frame after them, then one more step
-    assert agent.frames._slots["is_end"][:4].tolist() == [False, False, True, False]
+    assert agent.replay._slots["is_end"][:4].tolist() == [False, False, True, False]
     agent.start_segment()
-    assert agent.frames._slots["is_end"][:4].tolist() == [False, False, True, True]
+    assert agent.replay._slots["is_end"][:4].tolist() == [False, False, True, True]
     agent.num_updates = 3
     agent.update(envs, envs.reset()[0])
-    assert agent.frames._slots["age"][:5].tolist() == [0, 1, 2, 0, 0]
+    assert agent.replay._slots["age"][:5].tolist() == [0, 1, 2, 0, 0]
 
 
 def test_features_are_normalised_and_squashed():

@@ -9,16 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from rllte.agent.encoders import ENCODERS, ImpalaCNN, MiniGridCNN, NatureCNN, PixelCNN, Residual
-from rllte.agent.networks import (
-    ActorCritic,
-    TwinCritic,
-    as_vector,
-    forward_pass,
-    head,
-    input_gradient,
-    set_gradients,
-    two_layers,
-)
+from rllte.agent.networks import ActorCritic, TwinCritic, head, two_layers
+from rllte.agent.speed import as_vector, forward_pass, input_gradient, set_gradients
 
 
 def gains(module):
@@ -154,10 +146,10 @@ def test_gradients_by_hand_are_the_bits_of_autograd():
     by_outputs = torch.linspace(-1, 1, 96).reshape(32, 3)
     by_inputs, *by_parameters = torch.autograd.grad(outputs, [inputs, *parameters], by_outputs)
     with torch.no_grad():
-        done = forward_pass(parameters, inputs)
-        set_gradients(parameters, done, by_outputs)
-        assert torch.equal(input_gradient(parameters, done, by_outputs), by_inputs)
-    assert torch.equal(done.outputs, outputs)
+        activations = forward_pass(parameters, inputs)
+        set_gradients(parameters, activations, by_outputs)
+        assert torch.equal(input_gradient(parameters, activations, by_outputs), by_inputs)
+    assert torch.equal(activations.outputs, outputs)
     assert all(map(torch.equal, (parameter.grad for parameter in parameters), by_parameters))
 
 

@@ -6,7 +6,7 @@ import torch
 from rllte.agent import ddpg
 from rllte.agent.ddpg import DDPG, critic_loss, noisy
 from rllte.agent.offpolicy import move_target
-from rllte.agent.replay import Replay, Transitions
+from rllte.agent.replay import StateReplay, Transitions
 from rllte.agent.sac import SAC
 from tests.agent.scripted import OFF_POLICY, ONE_NUMBER, constant, make
 
@@ -56,7 +56,7 @@ def test_an_agent_is_told_which_environments_ended(monkeypatch):
     ends = {(1, 0): "truncated", (2, 1): "terminated", (3, 0): "both"}
     agent, envs = make_ddpg(monkeypatch, ends, learning_starts=100)
     told = []
-    monkeypatch.setattr(agent, "remember", lambda _, ended: told.append(ended.tolist()))
+    monkeypatch.setattr(agent.replay, "add", lambda _, ended: told.append(ended.tolist()))
     play(agent, envs, 4)
     assert told == [[True, False], [False, True], [True, False], [False, False]]
 
@@ -191,12 +191,12 @@ TEN = Transitions(ones, 0 * ones, ones[:, 0], 0.5 * ones[:, 0], ones)
 
 
 def test_a_replay_draws_only_rows_that_were_filled_and_goes_around():
-    replay = Replay(capacity=4, obs_dim=1, action_dim=1, device=torch.device("cpu"))
+    replay = StateReplay(capacity=4, obs_dim=1, action_dim=1, device=torch.device("cpu"))
     replay._table.fill_(-1.0)
     seen = []
     for number in range(6):
         row = torch.full((1, 1), float(number))
-        replay.add(Transitions(row, row, row[0], row[0], row))
+        replay.add(Transitions(row, row, row[0], row[0], row), torch.tensor([False]))
         seen.append(sorted(set(replay.sample(200, torch.Generator().manual_seed(0)).obs[:, 0].tolist())))
     assert seen[:2] == [[0], [0, 1]]
     assert seen[3:] == [[0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4, 5]]

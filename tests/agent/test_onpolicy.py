@@ -122,7 +122,7 @@ def test_advantages_are_normalised_over_a_minibatch_not_its_pieces(monkeypatch):
 
 @pytest.mark.parametrize(
     ("agent_class", "names"),
-    [(A2C, ["loss"]), (PPO, ["loss"]), (PPG, ["loss"]), (DAAC, ["_policy_loss", "_value_loss"])],
+    [(A2C, ["loss"]), (PPO, ["loss"]), (PPG, ["loss"]), (DAAC, ["loss", "_value_loss"])],
 )
 def test_a_loss_is_the_mean_over_its_samples(monkeypatch, agent_class, names):
     agent, _ = make(agent_class, monkeypatch, **CONFIGS[agent_class])

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from rllte.agent.returns import generalized_advantages, vtrace
-from rllte.agent.rollout import Rollout, take_rows
+from rllte.agent.rollout import Rollout
+from rllte.agent.speed import take_rows
 
 GAMMA, LAMBDA = 0.5, 0.5
 

@@ -5,10 +5,12 @@ import torch
 from torch.distributions import Normal, TanhTransform, TransformedDistribution
 
 from rllte.agent.offpolicy import move_target
-from rllte.agent.replay import Replay, Transitions
+from rllte.agent.replay import StateReplay, Transitions
 from rllte.agent.sac import squashed_log_prob
 from tests.agent.conftest import make_agent
 from tests.agent.scripted import constant
+
+GOES_ON = torch.tensor([False])  # no episode ended
 
 
 def transition(number, discount=0.99):
@@ -42,9 +44,9 @@ def test_log_probability_stays_finite_far_out():
 
 
 def test_replay_keeps_the_newest_transitions_whole():
-    replay = Replay(capacity=2, obs_dim=1, action_dim=1, device=torch.device("cpu"))
+    replay = StateReplay(capacity=2, obs_dim=1, action_dim=1, device=torch.device("cpu"))
     for number in range(3):
-        replay.add(transition(number))
+        replay.add(transition(number), GOES_ON)
     batch = replay.sample(100, torch.Generator().manual_seed(0))
     assert set(batch.obs[:, 0].tolist()) == {1.0, 2.0}
     torch.testing.assert_close(batch.actions, batch.obs + 0.1)
@@ -53,12 +55,12 @@ def test_replay_keeps_the_newest_transitions_whole():
 
 
 def test_replay_resumes_where_it_was():
-    replay, other = (Replay(4, 1, 1, torch.device("cpu")) for _ in range(2))
+    replay, other = (StateReplay(4, 1, 1, torch.device("cpu")) for _ in range(2))
     for number in range(5):
-        replay.add(transition(number))
+        replay.add(transition(number), GOES_ON)
     other.load_state_dict(replay.state_dict())
     for memory in (replay, other):
-        memory.add(transition(9))
+        memory.add(transition(9), GOES_ON)
     samples = [memory.sample(50, torch.Generator().manual_seed(1)).obs for memory in (replay, other)]
     assert torch.equal(*samples)
 

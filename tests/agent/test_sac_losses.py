@@ -178,7 +178,7 @@ def test_the_target_entropy_is_minus_the_number_of_action_dimensions(monkeypatch
 
 def test_a_resumed_agent_has_its_temperature_and_replay(agent, monkeypatch):
     agent.log_alpha.data.fill_(-3.0)
-    agent.replay.add(BATCH)
+    agent.replay.add(BATCH, zeros[:, 0] > 0)
     other = make(SAC, monkeypatch, action_space=ONE_NUMBER, **CONFIG)[0]
     other.load_state_dict(agent.state_dict())
     assert other.log_alpha.item() == -3.0

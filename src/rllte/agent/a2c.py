@@ -2,9 +2,10 @@
 
 Paper: Mnih et al., 2016, https://arxiv.org/abs/1602.01783. Reference code:
 ikostrikov/pytorch-a2c-ppo-acktr-gail and, on MiniGrid, lcswillems/rl-starter-files. It differs from them in
-two things: Adam in place of RMSprop, as the original hub's settings have it; and an episode that was
-truncated is bootstrapped from its own last observation. Advantages are generalized ones, as in the latter;
-λ = 1 gives the n-step ones.
+four things: Adam in place of RMSprop, as the original hub's settings have it; generalized advantages with
+λ = 0.95 also on Atari, where the former takes n-step returns (λ = 1); an episode that was truncated is
+bootstrapped from its own last observation; and the third convolution on Atari has 64 channels, as Mnih et al.
+(2015) have it, not 32.
 """
 
 import torch

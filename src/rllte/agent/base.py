@@ -1,4 +1,4 @@
-"""The training loop that every agent shares: segments, points of the curve, resuming."""
+"""The training loop that every agent shares: segments, points of the learning curve, checkpoints."""
 
 import abc
 import io
@@ -23,14 +23,14 @@ from rllte.seeding import env_seeds
 from rllte.torch_setup import deterministic_cudnn, keep_freed_memory, torch_device, torch_threads
 
 MakeEnvs = Callable[[int, Sequence[int], bool], Envs]
-"""Makes environments from how many, a seed for each, and whether they are for training."""
+"""Takes how many environments to make, a seed for each, and whether they are for training."""
 
 
 _BUILD_THREADS = 2
 
 
 class Agent(abc.ABC):
-    """An agent with its networks, its optimizers and what it has learned so far.
+    """An agent: its networks, its optimizers, and how it learns.
 
     A subclass sets ``policy``, ``modules`` and ``optimizers`` in ``build``, and does one round of
     acting and learning in ``update``.
@@ -38,11 +38,11 @@ class Agent(abc.ABC):
     Args:
         config: An instance of ``Config``.
         settings: How training is run and watched.
-        make_envs: Makes the vectors of environments.
-        seed: Decides initial weights, draws and environments.
-        device: Where the networks live.
-        num_train_steps: What ``train`` does when not told otherwise.
-        env_name: What ``make_envs`` makes: a resume point of one environment is no other's.
+        make_envs: Makes vectors of environments.
+        seed: Decides initial weights, drawn actions and minibatches, and the environments' seeds.
+        device: Device of the networks.
+        num_train_steps: Env steps that ``train`` makes by default.
+        env_name: Name of the environment. A checkpoint belongs to one environment.
     """
 
     Config: ClassVar[type]
@@ -84,30 +84,30 @@ class Agent(abc.ABC):
 
     @abc.abstractmethod
     def build(self) -> None:
-        """Make the networks, optimizers and buffers, on ``device``."""
+        """Make the networks, the optimizers and the buffers on ``device``."""
 
     @property
     @abc.abstractmethod
     def steps_per_update(self) -> int:
-        """Env steps of one ``update``."""
+        """Number of env steps of one ``update``."""
 
     @abc.abstractmethod
     def update(self, envs: Envs, obs: torch.Tensor) -> torch.Tensor:
         """Act for ``steps_per_update`` env steps from ``obs``, learn, and return the next ``obs``."""
 
     def start_segment(self) -> None:  # noqa: B027
-        """Be told that every environment begins anew."""
+        """Prepare for environments that start anew."""
 
     def extra_state(self) -> dict[str, Any]:
-        """Return what a resume needs besides modules, optimizers and the generator."""
+        """Return what resuming needs besides modules, optimizers and the generator."""
         return {}
 
     def load_extra_state(self, state: dict[str, Any]) -> None:  # noqa: B027
-        """Take back what ``extra_state`` gave."""
+        """Restore what ``extra_state`` returned."""
 
     @property
     def env_step(self) -> int:
-        """Agent steps so far over all parallel environments, before frame skip."""
+        """Env steps so far: agent steps over all parallel environments, before frame skip."""
         return self.num_updates * self.steps_per_update
 
     def train(
@@ -119,33 +119,28 @@ class Agent(abc.ABC):
         description: str | None = None,
         watch: Callable[["Agent"], None] | None = None,
     ) -> pa.Table:
-        """Train until this many env steps were made in all, rounded up to whole updates.
+        """Train until the agent has made this many env steps in total, rounded up to whole updates.
 
-        Training that has ended may be extended by a larger number; then the environments begin anew there,
-        and points are as far apart as the larger number has them.
+        A larger number extends training that has ended. The environments then start anew, and the new
+        points of the curve are as far apart as the larger number puts them.
 
         Args:
-            num_train_steps: A whole number, also as ``2.5e+7``; the recipe's by default.
-            log: A ``.csv`` or ``.parquet`` file that gets the curves at each of their points.
-            resume: A file that keeps the state at each resume point; if it exists, training goes on
-                from it, and if it was interrupted, to the same bytes as if it had not been.
-            description: What the progress bar says.
-            watch: Is called with the agent at each point of the curves and after each resume point.
+            num_train_steps: A whole number, also written ``2.5e+7``. The default is the recipe's.
+            log: A ``.csv`` or ``.parquet`` file. The curves are written to it at each of their points.
+            resume: A checkpoint file, written at each checkpoint. If it exists, training resumes from it.
+                Training that was interrupted then ends with the same bytes as training that was not.
+            description: Text of the progress bar.
+            watch: Called with the agent at each point of the curves and after each checkpoint.
 
         Returns:
             The learning curves so far, with the columns of ``docs/formats.md``.
 
         Raises:
-            HubError: The number is not positive and whole, ``resume`` is of another environment, other
-                settings or another seed, ``log`` is neither ``.csv`` nor ``.parquet``, or the weights became
+            HubError: The number is not positive and whole, ``resume`` belongs to another environment, other
+                settings or another seed, ``log`` is neither ``.csv`` nor ``.parquet``, or a weight became
                 infinite or NaN.
         """
-        total = math.ceil(
-            whole_number(
-                "num_train_steps", self.num_train_steps if num_train_steps is None else num_train_steps
-            )
-            / self.steps_per_update
-        )
+        total = self._num_updates(self.num_train_steps if num_train_steps is None else num_train_steps)
         if resume is not None and Path(resume).exists():
             self.load_state_dict(torch.load(resume, map_location="cpu", weights_only=True))
         points = set(np.linspace(0, total, self.settings.num_points + 1).round().astype(int)[1:].tolist())
@@ -154,24 +149,38 @@ class Agent(abc.ABC):
             watchers.append(lambda _: tables.write_table(Path(log), self.curves()))
         if watch is not None:
             watchers.append(watch)
-        segment_updates = max(1, self.settings.checkpoint_steps // self.steps_per_update)
         bar = tqdm(total=total * self.steps_per_update, initial=self.env_step, disable=None, unit="step")
         bar.set_description(description or type(self).__name__)
         keep_freed_memory()
         with torch_threads(self.settings.num_threads), deterministic_cudnn(), bar:
             while self.num_updates < total:
-                segment, done = divmod(self.num_updates, segment_updates)
-                end = min(total, (segment + 1) * segment_updates)
-                purpose, index = ("extend", self.num_updates) if done else ("train", segment)
-                seeds = env_seeds(self.seed, purpose, index, self.config.num_envs)
+                seeds, end = self._next_segment(total)
                 self._train_segment(seeds, end, points, bar, watchers)
                 if resume is not None:
-                    buffer = io.BytesIO()
-                    torch.save(self.state_dict(), buffer)
-                    write_bytes(Path(resume), buffer.getvalue())
+                    self._save(Path(resume))
                 if watch is not None:
                     watch(self)
         return self.curves()
+
+    def _num_updates(self, num_train_steps: float) -> int:
+        return math.ceil(whole_number("num_train_steps", num_train_steps) / self.steps_per_update)
+
+    def _next_segment(self, total: int) -> tuple[list[int], int]:
+        """Return the seeds of the environments until the next checkpoint, and its number of updates.
+
+        Training that ended within a segment and is extended there starts new environments, so it needs
+        other seeds than the segment's first part had.
+        """
+        length = max(1, self.settings.checkpoint_steps // self.steps_per_update)
+        segment, updates_of_it = divmod(self.num_updates, length)
+        purpose, index = ("extend", self.num_updates) if updates_of_it else ("train", segment)
+        seeds = env_seeds(self.seed, purpose, index, self.config.num_envs)
+        return seeds, min(total, (segment + 1) * length)
+
+    def _save(self, resume: Path) -> None:
+        buffer = io.BytesIO()
+        torch.save(self.state_dict(), buffer)
+        write_bytes(resume, buffer.getvalue())
 
     def _train_segment(
         self,
@@ -199,7 +208,7 @@ class Agent(abc.ABC):
         envs.close()
 
     def record_episodes(self, infos: Mapping[str, Any]) -> None:
-        """Remember the episodes that ended in a training step, for the curve's next point."""
+        """Remember the episodes that ended in a training step for the next point of the curve."""
         if "_episode" in infos:
             ended = infos["_episode"]
             self._ended += np.stack([infos["episode"]["r"], infos["episode"]["l"]], axis=1)[ended].tolist()
@@ -230,15 +239,15 @@ class Agent(abc.ABC):
         """Play whole episodes in new environments with the policy as it stands.
 
         Args:
-            seeds: One for each environment.
-            num_episodes: In all, a multiple of the number of seeds; the settings' by default.
+            seeds: One seed for each environment.
+            num_episodes: Total number, a multiple of the number of seeds. The default is the settings'.
 
         Returns:
             Undiscounted returns ``(num_episodes,)`` float64 and lengths ``(num_episodes,)`` int64 in agent
             steps.
 
         Raises:
-            HubError: ``num_episodes`` is no such multiple.
+            HubError: ``num_episodes`` is not a multiple of the number of seeds.
         """
         envs = self.make_envs(len(seeds), seeds, False)
         generator = torch.Generator(self.device).manual_seed(seeds[0])
@@ -265,7 +274,7 @@ class Agent(abc.ABC):
         return f"{what} with seed {self.seed}, {self.config}, {self.settings}"
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that training needs to go on, as tensors and plain values."""
+        """Return what resuming needs, as tensors and plain values."""
         return {
             "identity": self._identity(),
             "num_updates": self.num_updates,
@@ -278,14 +287,17 @@ class Agent(abc.ABC):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what ``state_dict`` gave.
+        """Restore what ``state_dict`` returned.
 
         Raises:
-            HubError: It is of an agent with another environment, other settings or another seed.
+            HubError: The state belongs to another environment, other settings or another seed.
         """
         if state["identity"] != self._identity():
+            theirs, ours = state["identity"].split(", "), self._identity().split(", ")
             raise HubError(
-                f"The state is of {state['identity']}, not of {self._identity()}. Resume elsewhere."
+                "The checkpoint belongs to another training: it has "
+                f"{', '.join(part for part in theirs if part not in ours)}; this agent has "
+                f"{', '.join(part for part in ours if part not in theirs)}. Pass another file as resume."
             )
         self.num_updates, self._rows, self._ended = state["num_updates"], state["rows"], state["ended"]
         self.generator.set_state(state["generator"])

@@ -22,14 +22,14 @@ from rllte.agent.rollout import Batch
 
 @dataclass(frozen=True, kw_only=True)
 class DAACConfig(OnPolicyConfig):
-    """Settings of DAAC beside those of every on-policy agent; ``n_epochs`` is the policy's.
+    """Settings of DAAC in addition to those of every on-policy agent; ``n_epochs`` is the policy's.
 
     Attributes:
-        value_epochs: Passes of the value function over the samples of an update.
-        value_freq: Updates of the policy for one of the value function.
+        value_epochs: Number of passes of the value function over the samples of an update.
+        value_freq: Number of updates of the policy for one of the value function.
         adv_coef: Weight of the squared error of predicted advantages.
         clip_range: ε of the clipped objective.
-        clip_range_vf: How far the value may move from its old one.
+        clip_range_vf: How far a value may move from its old one in the value loss.
     """
 
     value_epochs: int
@@ -80,12 +80,13 @@ class DAAC(OnPolicyAgent):
         """Collect a rollout and pass over it for the policy, then, every so often, for the value function."""
         config = self.config
         samples, obs = self.collect(lambda obs: (self.policy(obs), self.critic(obs)), envs, obs)
-        self.minimize(self._policy_loss, samples, config.n_epochs, "actor")
+        self.minimize(self.loss, samples, config.n_epochs, "actor")
         if self.num_updates % config.value_freq == 0:
             self.minimize(self._value_loss, samples, config.value_epochs, "critic")
         return obs
 
-    def _policy_loss(self, batch: Batch) -> torch.Tensor:
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """Return the policy's loss on a minibatch."""
         return daac_policy_loss(self.actor(batch.obs, batch.actions), batch, self.config)
 
     def _value_loss(self, batch: Batch) -> torch.Tensor:

@@ -19,7 +19,7 @@ from rllte.agent.replay import Transitions
 
 @dataclass(frozen=True, kw_only=True)
 class DDPGConfig(OffPolicyConfig):
-    """Settings of DDPG beside those of every off-policy agent.
+    """Settings of DDPG in addition to those of every off-policy agent.
 
     Attributes:
         exploration_noise: Standard deviation of the Gaussian noise on actions in training.
@@ -66,7 +66,7 @@ class DDPG(OffPolicyAgent):
         """Return the policy's actions with noise."""
         return noisy(self.actor(obs), self.config.exploration_noise, self.generator)
 
-    def learn(self, gradient_step: int) -> None:
+    def learn(self, env_step: int) -> None:
         """Take one gradient step for critic and actor, and move the target networks."""
         batch = self.replay.sample(self.config.batch_size, self.generator)
         with torch.no_grad():

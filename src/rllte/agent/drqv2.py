@@ -7,7 +7,6 @@ reference leaves them out; and steps of the running episode are drawn too.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -17,24 +16,23 @@ from rllte.agent.encoders import PixelCNN, orthogonal
 from rllte.agent.frame_replay import FrameReplay
 from rllte.agent.networks import TwinCritic, two_layers
 from rllte.agent.offpolicy import OffPolicyAgent, OffPolicyConfig, move_target
-from rllte.agent.replay import Transitions
 from rllte.errors import HubError
 
 
 @dataclass(frozen=True, kw_only=True)
 class DrQv2Config(OffPolicyConfig):
-    """Settings of DrQ-v2 beside those of every off-policy agent.
+    """Settings of DrQ-v2 in addition to those of every off-policy agent.
 
     Attributes:
-        update_interval: Env steps between two gradient steps.
-        n_steps: Steps whose rewards a target sums.
-        width: Channels of the encoder's layers.
-        feature_dim: Features of the encoded image that actor and critic see.
-        std_start: Standard deviation of the noise on actions at first.
-        std_end: And in the end.
-        std_steps: Env steps from the one to the other.
-        std_clip: The largest noise on actions in losses.
-        pad: How far images are shifted at most, in pixels.
+        update_interval: Number of env steps between two gradient steps.
+        n_steps: Number of steps whose rewards a target sums.
+        width: Number of channels of each of the encoder's layers.
+        feature_dim: Number of features of an encoded image that actor and critic see.
+        std_start: Standard deviation of the exploration noise at env step 0.
+        std_end: Standard deviation of the exploration noise after ``std_steps``.
+        std_steps: Number of env steps over which the deviation decreases linearly.
+        std_clip: Bound on the noise that losses add to actions.
+        pad: Largest shift of an image, in pixels.
     """
 
     update_interval: int
@@ -123,33 +121,25 @@ class DrQv2(OffPolicyAgent):
             "actor": self.make_optimizer(self.actor.parameters()),
             "critic": self.make_optimizer(self.encoder.parameters(), self.critic.parameters()),
         }
-        self.frames = FrameReplay(config.buffer_size, obs_shape, action_dim, config.n_steps, self.device)
+        self.replay = FrameReplay(config.buffer_size, obs_shape, action_dim, config.n_steps, self.device)
 
     @property
     def noise(self) -> float:
         """Standard deviation of the noise on actions at this env step."""
         config = self.config
-        done = min(1.0, self.env_step / config.std_steps)
-        return config.std_start + done * (config.std_end - config.std_start)
+        fraction = min(1.0, self.env_step / config.std_steps)
+        return config.std_start + fraction * (config.std_end - config.std_start)
 
     def explore(self, obs: torch.Tensor) -> torch.Tensor:
         """Return the policy's actions with noise."""
         return noisy(self.policy(obs), self.noise, self.generator)
 
-    def start_segment(self) -> None:
-        """Tell the replay that the environment begins anew."""
-        self.frames.begin()
-
-    def remember(self, transitions: Transitions, ended: torch.Tensor) -> None:
-        """Put a step into the replay."""
-        self.frames.add(transitions, bool(ended))
-
-    def learn(self, gradient_step: int) -> None:
+    def learn(self, env_step: int) -> None:
         """Every ``update_interval`` env steps, take a gradient step for encoder, critic and actor."""
         config = self.config
-        if gradient_step % config.update_interval:
+        if env_step % config.update_interval:
             return
-        batch = self.frames.sample(config.batch_size, self.generator)
+        batch = self.replay.sample(config.batch_size, self.generator)
         features = self.encoder(random_shift(batch.obs, config.pad, self.generator))
         with torch.no_grad():
             next_features = self.encoder(random_shift(batch.next_obs, config.pad, self.generator))
@@ -165,14 +155,6 @@ class DrQv2(OffPolicyAgent):
         actor_loss(actions, features, self.critic).backward(inputs=list(self.actor.parameters()))
         self.optimizers["actor"].step()
         move_target(self.target_critic, self.critic, config.tau)
-
-    def extra_state(self) -> dict[str, Any]:
-        """Return the replay."""
-        return {"frames": self.frames.state_dict()}
-
-    def load_extra_state(self, state: dict[str, Any]) -> None:
-        """Take back what ``extra_state`` gave."""
-        self.frames.load_state_dict(state["frames"])
 
 
 def random_shift(images: torch.Tensor, pad: int, generator: torch.Generator) -> torch.Tensor:

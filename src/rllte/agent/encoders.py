@@ -1,11 +1,12 @@
 """Encoders: observations to features, one for each kind of observation."""
 
-import functools
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from rllte.agent.speed import patch_index, use_channels_last
 
 RELU_GAIN = nn.init.calculate_gain("relu")
 
@@ -27,19 +28,10 @@ def xavier(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
 
 
 class Encoder(nn.Module):
-    """Images to features; convolutions run on the CPU with channels last, which is up to twice as fast.
-
-    ``memory_format`` is the layout that a batch of observations should have, and ``piece_size`` how many
-    samples the CPU computes fastest when it computes so many at once; None if it makes no difference.
-    """
+    """Images to features. The two attributes are explained in ``speed.py``."""
 
     memory_format: ClassVar[torch.memory_format] = torch.channels_last
     piece_size: ClassVar[int | None] = None
-
-    def _lay_out(self) -> None:
-        for parameter in self.parameters():
-            if parameter.dim() == 4:
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 class MiniGridCNN(Encoder):
@@ -73,16 +65,9 @@ def patches(x: torch.Tensor) -> torch.Tensor:
     if not torch.jit.is_scripting():  # type: ignore[attr-defined]
         # the same values by an index, which is faster forward and backward; archives keep the line below
         _, height, width, channels = x.shape
-        index = _patch_index(height, width, channels, x.device)
+        index = patch_index(height, width, channels, x.device)
         return x.flatten(1).index_select(1, index).view(-1, height - 1, width - 1, 4 * channels)
     return torch.cat((x[:, :-1, :-1], x[:, :-1, 1:], x[:, 1:, :-1], x[:, 1:, 1:]), dim=-1)
-
-
-@functools.cache
-def _patch_index(height: int, width: int, channels: int, device: torch.device) -> torch.Tensor:
-    """Return where the values of all patches lie in a flattened ``(height, width, channels)``."""
-    x = torch.arange(height * width * channels, device=device).view(height, width, channels)
-    return torch.cat((x[:-1, :-1], x[:-1, 1:], x[1:, :-1], x[1:, 1:]), dim=-1).flatten()
 
 
 class NatureCNN(Encoder):
@@ -99,7 +84,7 @@ class NatureCNN(Encoder):
             orthogonal(nn.Conv2d(64, 64, 3), RELU_GAIN), nn.ReLU(inplace=True),
             nn.Flatten(), orthogonal(nn.Linear(64 * 7 * 7, feature_dim), RELU_GAIN), nn.ReLU(inplace=True),
         )  # fmt: skip
-        self._lay_out()
+        use_channels_last(self)
 
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
         """Encode a batch of frames."""
@@ -131,7 +116,7 @@ class ImpalaCNN(Encoder):
     ``(batch, channels, 64, 64)`` uint8 → ``(batch, feature_dim)`` float32.
     """
 
-    piece_size = 64  # the outputs of its layers, kept for the backward pass, then fit into caches
+    piece_size = 64
 
     def __init__(self, obs_shape: tuple[int, ...], feature_dim: int) -> None:
         super().__init__()
@@ -149,7 +134,7 @@ class ImpalaCNN(Encoder):
         self.layers = nn.Sequential(
             *blocks, nn.ReLU(), nn.Flatten(), xavier(nn.Linear(fan_in, feature_dim)), nn.ReLU(inplace=True)
         )
-        self._lay_out()
+        use_channels_last(self)
 
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
         """Encode a batch of frames."""
@@ -173,7 +158,7 @@ class PixelCNN(Encoder):
         )
         rows, columns = ((size - 3) // 2 + 1 - 6 for size in obs_shape[1:])
         self.feature_dim = width * rows * columns
-        self._lay_out()
+        use_channels_last(self)
 
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
         """Encode a batch of stacked frames."""

@@ -40,10 +40,10 @@ def play_episodes(act: Act, envs: Envs, num_episodes: int) -> Episodes:
     Args:
         act: Observations to actions.
         envs: Reset here.
-        num_episodes: In all; a multiple of ``envs.num_envs``.
+        num_episodes: Total number, a multiple of ``envs.num_envs``.
 
     Raises:
-        HubError: ``num_episodes`` is no positive multiple of ``num_envs``.
+        HubError: ``num_episodes`` is not a positive multiple of ``num_envs``.
     """
     rounds, rest = divmod(num_episodes, envs.num_envs)
     if rest or rounds < 1:
@@ -68,7 +68,7 @@ def acting(
     deterministic: bool,
     generator: torch.Generator | None = None,
 ) -> Act:
-    """Return what acts by a policy's outputs.
+    """Turn a policy into a function from observations to actions.
 
     Args:
         policy: Observations to logits for a discrete space, to actions in [-1, 1] for a continuous one.

@@ -37,8 +37,8 @@ class FrameReplay:
         self._capacity, self._device = capacity, device
         self._next, self.size, self._age = 0, 0, 0
 
-    def add(self, step: Transitions, ended: bool) -> None:
-        """Add one step of the environment; its parts have a batch of one."""
+    def add(self, step: Transitions, ended: torch.Tensor) -> None:
+        """Add one step of the one environment."""
         self._put(step.obs, step.actions[0], step.rewards[0], step.discounts[0], is_end=False)
         if ended:
             zero = torch.zeros((), device=self._device)
@@ -46,7 +46,7 @@ class FrameReplay:
             self._age = 0
 
     def begin(self) -> None:
-        """Be told that the environment begins anew; a step whose successor is unknown becomes an end."""
+        """Start a new episode. A last step whose successor is unknown becomes an end."""
         if self._age > 0:
             self._slots["is_end"][self._next - 1] = True
             self._age = 0
@@ -129,7 +129,7 @@ class FrameReplay:
         return {**slots, "next": self._next, "episode_age": self._age}
 
     def load_state_dict(self, state: dict[str, torch.Tensor | int]) -> None:
-        """Take back what ``state_dict`` gave."""
+        """Restore what ``state_dict`` returned."""
         for name, part in self._slots.items():
             saved = state[name]
             assert isinstance(saved, torch.Tensor)

@@ -25,22 +25,22 @@ from rllte.errors import HubError
 
 @dataclass(frozen=True, kw_only=True)
 class IMPALAConfig:
-    """Settings of IMPALA; their values stand in the recipes.
+    """Settings of IMPALA. ``pipelines/**/params.yaml`` holds their values.
 
     Attributes:
-        num_envs: Parallel environments.
-        num_steps: Steps of an unroll.
-        batch_size: Unrolls of one gradient step.
-        learning_rate: Of RMSprop.
-        rmsprop_alpha: Its smoothing constant.
-        rmsprop_eps: Its ε.
-        gamma: Discount.
-        ent_coef: Weight of the entropy.
-        vf_coef: Weight of half the squared value error.
-        max_grad_norm: Gradients are clipped to this norm.
-        encoder: A name in ``encoders.ENCODERS``.
-        feature_dim: Output of the encoder.
-        hidden_dim: Of the one hidden layer of actor and critic; 0 for none.
+        num_envs: Number of parallel environments.
+        num_steps: Number of steps of an unroll.
+        batch_size: Number of unrolls of one gradient step.
+        learning_rate: Learning rate of RMSprop.
+        rmsprop_alpha: Smoothing constant of RMSprop.
+        rmsprop_eps: ε of RMSprop.
+        gamma: Discount factor γ.
+        ent_coef: Weight of the entropy in the loss.
+        vf_coef: Weight of half the squared value error in the loss.
+        max_grad_norm: Norm to which gradients are clipped.
+        encoder: Name of the encoder in ``encoders.ENCODERS``.
+        feature_dim: Number of features that the encoder returns.
+        hidden_dim: Width of the one hidden layer of actor and critic; 0 for none.
     """
 
     num_envs: int
@@ -183,7 +183,7 @@ class IMPALA(Agent):
         return {"unrolls": [part.cpu().contiguous() for part in self._learning]}
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
-        """Take back what ``extra_state`` gave."""
+        """Restore the unrolls."""
         for part, saved in zip(self._learning, state["unrolls"], strict=True):
             part.copy_(saved)
 

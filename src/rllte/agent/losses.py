@@ -35,7 +35,10 @@ def clipped_policy_loss(
 def clipped_value_loss(
     values: torch.Tensor, old_values: torch.Tensor, returns: torch.Tensor, clip_range: float
 ) -> torch.Tensor:
-    """Return half the squared error of values, or of values clipped near the old ones where that is larger.
+    """Return PPO's clipped value loss.
+
+    It is half the mean of the larger squared error: that of the values, or that of the values clipped near
+    the old ones.
 
     Args:
         values: ``(batch,)``, by the present network.

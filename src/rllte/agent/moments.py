@@ -62,7 +62,7 @@ class RewardScaler:
         return {**vars(self.moments), "sums": self._sums.clone()}
 
     def load_state_dict(self, state: dict[str, float | torch.Tensor]) -> None:
-        """Take back what ``state_dict`` gave."""
+        """Restore what ``state_dict`` returned."""
         self.moments.mean, self.moments.var, self.moments.count = (
             float(state[name]) for name in ("mean", "var", "count")
         )

@@ -1,5 +1,6 @@
 """What off-policy agents with continuous actions share: steps into a replay, gradient steps out of it."""
 
+import abc
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -9,24 +10,24 @@ from torch import nn
 
 from rllte.agent.base import Agent
 from rllte.agent.evaluation import Envs
-from rllte.agent.replay import Replay, Transitions
+from rllte.agent.replay import Replay, StateReplay, Transitions
 from rllte.errors import HubError
 
 
 @dataclass(frozen=True, kw_only=True)
 class OffPolicyConfig:
-    """Settings of every off-policy agent; their values stand in the recipes.
+    """Settings of every off-policy agent. ``pipelines/**/params.yaml`` holds their values.
 
     Attributes:
-        num_envs: Parallel environments; each step of each is followed by one gradient step.
-        buffer_size: Transitions that the replay keeps.
-        learning_starts: Env steps with uniformly random actions before learning.
-        batch_size: Transitions of one gradient step.
-        learning_rate: Of Adam.
-        adam_eps: Adam's ε.
-        gamma: Discount.
-        tau: How far the target networks move.
-        hidden_dim: Of the two hidden layers of every network.
+        num_envs: Number of parallel environments. One gradient step follows each env step.
+        buffer_size: Number of transitions that the replay keeps.
+        learning_starts: Number of env steps with uniformly random actions before learning starts.
+        batch_size: Number of transitions of one gradient step.
+        learning_rate: Learning rate of Adam.
+        adam_eps: ε of Adam.
+        gamma: Discount factor γ.
+        tau: Share τ of the difference by which target networks move towards their sources.
+        hidden_dim: Width of the two hidden layers of every network.
     """
 
     num_envs: int
@@ -52,7 +53,7 @@ class OffPolicyAgent(Agent):
         return self.config.num_envs
 
     def make_replay(self) -> Replay:
-        """Return an empty replay.
+        """Return an empty replay of states.
 
         Raises:
             HubError: It cannot hold one batch.
@@ -63,20 +64,24 @@ class OffPolicyAgent(Agent):
                 f"buffer_size is {config.buffer_size}; write batch_size ({config.batch_size}) or more."
             )
         (obs_dim,), (action_dim,) = self.observation_space.shape, self.action_space.shape
-        return Replay(config.buffer_size, obs_dim, action_dim, self.device)
+        return StateReplay(config.buffer_size, obs_dim, action_dim, self.device)
 
     def make_optimizer(self, *groups: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
         """Return an optimizer of several groups of parameters."""
         parameters = [parameter for group in groups for parameter in group]
         return torch.optim.Adam(parameters, self.config.learning_rate, eps=self.config.adam_eps, fused=True)
 
+    @abc.abstractmethod
     def explore(self, obs: torch.Tensor) -> torch.Tensor:
         """Return the actions ``(num_envs, action_dim)`` that training takes."""
-        raise NotImplementedError
 
-    def learn(self, gradient_step: int) -> None:
-        """Take one gradient step; they are numbered as env steps are."""
-        raise NotImplementedError
+    @abc.abstractmethod
+    def learn(self, env_step: int) -> None:
+        """Take the gradient step that follows an env step."""
+
+    def start_segment(self) -> None:
+        """Start new episodes in the replay."""
+        self.replay.begin()
 
     def update(self, envs: Envs, obs: torch.Tensor) -> torch.Tensor:
         """Step every environment once, then take as many gradient steps."""
@@ -98,24 +103,20 @@ class OffPolicyAgent(Agent):
         self.record_episodes(infos)
         discounts = self.config.gamma * (~terminated).float()
         last_obs = infos.get("final_obs", next_obs)
-        self.remember(Transitions(obs, actions, rewards, discounts, last_obs), terminated | truncated)
+        self.replay.add(Transitions(obs, actions, rewards, discounts, last_obs), terminated | truncated)
         return next_obs
-
-    def remember(self, transitions: Transitions, ended: torch.Tensor) -> None:
-        """Put a step of every environment into the replay; ``ended`` is ``(num_envs,)`` bool."""
-        self.replay.add(transitions)
 
     def extra_state(self) -> dict[str, Any]:
         """Return the replay."""
         return {"replay": self.replay.state_dict()}
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
-        """Take back what ``extra_state`` gave."""
+        """Restore the replay."""
         self.replay.load_state_dict(state["replay"])
 
 
 @torch.no_grad()
 def move_target(target: nn.Module, source: nn.Module, tau: float) -> None:
-    """Move the weights of a target network towards those of its source by a share ``tau``."""
+    """Move a target network: θ' ← θ' + τ (θ - θ'), with θ the weights of its source."""
     moved: list[torch.Tensor] = list(target.parameters())
     torch._foreach_lerp_(moved, list[torch.Tensor](source.parameters()), tau)

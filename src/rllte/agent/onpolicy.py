@@ -1,5 +1,6 @@
 """What on-policy agents with discrete actions share: a rollout, then passes over it in minibatches."""
 
+import abc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,9 @@ from rllte.agent.base import Agent
 from rllte.agent.encoders import ENCODERS
 from rllte.agent.evaluation import Envs
 from rllte.agent.moments import RewardScaler
-from rllte.agent.networks import ActorCritic, as_vector
-from rllte.agent.rollout import Batch, Network, Rollout, take_rows
+from rllte.agent.networks import ActorCritic
+from rllte.agent.rollout import Batch, Network, Rollout
+from rllte.agent.speed import as_vector, backward_share, take_rows
 from rllte.errors import HubError, UnknownNameError
 
 ADVANTAGE_SCOPES = ("rollout", "minibatch", "none")
@@ -20,26 +22,26 @@ ADVANTAGE_SCOPES = ("rollout", "minibatch", "none")
 
 @dataclass(frozen=True, kw_only=True)
 class OnPolicyConfig:
-    """Settings of every on-policy agent; their values stand in the recipes.
+    """Settings of every on-policy agent. ``pipelines/**/params.yaml`` holds their values.
 
     Attributes:
-        num_envs: Parallel environments.
-        num_steps: Steps of each environment between two updates.
-        batch_size: Samples of one gradient step.
-        n_epochs: Passes over the samples of an update.
-        learning_rate: Of Adam.
-        adam_eps: Adam's ε.
-        gamma: Discount.
+        num_envs: Number of parallel environments.
+        num_steps: Number of steps of each environment between two updates.
+        batch_size: Number of samples of one gradient step.
+        n_epochs: Number of passes over the samples of an update.
+        learning_rate: Learning rate of Adam.
+        adam_eps: ε of Adam.
+        gamma: Discount factor γ.
         gae_lambda: λ of generalized advantage estimation.
-        normalize_advantage: Over what advantages get zero mean and unit deviation: "rollout",
+        normalize_advantage: The samples over which advantages get zero mean and unit deviation: "rollout",
             "minibatch" or "none".
         normalize_reward: Whether rewards are divided by the deviation of their discounted sums.
-        ent_coef: Weight of the entropy.
+        ent_coef: Weight of the entropy in the loss.
         vf_coef: Weight of the value loss, which each agent defines.
-        max_grad_norm: Gradients are clipped to this norm.
-        encoder: A name in ``encoders.ENCODERS``.
-        feature_dim: Output of the encoder.
-        hidden_dim: Of the one hidden layer of actor and critic; 0 for none.
+        max_grad_norm: Norm to which gradients are clipped.
+        encoder: Name of the encoder in ``encoders.ENCODERS``.
+        feature_dim: Number of features that the encoder returns.
+        hidden_dim: Width of the one hidden layer of actor and critic; 0 for none.
     """
 
     num_envs: int
@@ -130,13 +132,13 @@ class OnPolicyAgent(Agent):
 
     @property
     def piece_size(self) -> int:
-        """How many samples of a minibatch are computed at once; their gradients are added up."""
+        """How many samples of a minibatch are computed at once (see ``speed.backward_share``)."""
         piece_size = ENCODERS[self.config.encoder].piece_size if self.device.type == "cpu" else None
         return piece_size or self.steps_per_update
 
+    @abc.abstractmethod
     def loss(self, batch: Batch) -> torch.Tensor:
-        """Return what a gradient step on a minibatch makes smaller, a mean over its samples."""
-        raise NotImplementedError
+        """Return the policy's loss on a minibatch, a mean over its samples."""
 
     def collect(self, network: Network, envs: Envs, obs: torch.Tensor) -> tuple[Batch, torch.Tensor]:
         """Act with a network for a rollout; return its samples and the next ``obs``."""
@@ -179,20 +181,9 @@ class OnPolicyAgent(Agent):
         return {} if self.reward_scaler is None else {"reward_scaler": self.reward_scaler.state_dict()}
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
-        """Take back what ``extra_state`` gave."""
+        """Restore the scale of rewards."""
         if self.reward_scaler is not None:
             self.reward_scaler.load_state_dict(state["reward_scaler"])
-
-
-def backward_share(loss: torch.Tensor, num_samples: int, batch_size: int) -> None:
-    """Add to gradients what a piece of a minibatch has in the minibatch's.
-
-    Args:
-        loss: The mean over the piece's samples.
-        num_samples: Of the piece.
-        batch_size: Samples of the minibatch.
-    """
-    (loss * (num_samples / batch_size)).backward()
 
 
 def standardize(values: torch.Tensor) -> torch.Tensor:

@@ -18,22 +18,23 @@ from rllte.agent.encoders import ENCODERS
 from rllte.agent.evaluation import Envs
 from rllte.agent.losses import clipped_policy_loss, log_probs_and_entropy
 from rllte.agent.networks import DiscretePolicy, ValueFunction, head, make_encoder
-from rllte.agent.onpolicy import OnPolicyAgent, OnPolicyConfig, backward_share
-from rllte.agent.rollout import Batch, take_rows
+from rllte.agent.onpolicy import OnPolicyAgent, OnPolicyConfig
+from rllte.agent.rollout import Batch
+from rllte.agent.speed import backward_share, take_rows
 from rllte.errors import HubError
 
 
 @dataclass(frozen=True, kw_only=True)
 class PPGConfig(OnPolicyConfig):
-    """Settings of PPG beside those of every on-policy agent; ``n_epochs`` is the policy phase's.
+    """Settings of PPG in addition to those of every on-policy agent; ``n_epochs`` is the policy phase's.
 
     Attributes:
         clip_range: ε of the clipped objective.
-        policy_updates: Updates of a policy phase.
-        aux_epochs: Passes of an auxiliary phase over the samples of its policy phase.
-        aux_batch_size: Samples of one of its gradient steps.
-        aux_learning_rate: Of its Adam.
-        beta_clone: Weight of the distance to the policy before the phase.
+        policy_updates: Number of updates of a policy phase.
+        aux_epochs: Number of passes of an auxiliary phase over the samples of its policy phase.
+        aux_batch_size: Number of samples of a gradient step of the auxiliary phase.
+        aux_learning_rate: Learning rate of Adam in the auxiliary phase.
+        beta_clone: Weight of the divergence from the policy before the auxiliary phase.
     """
 
     clip_range: float
@@ -139,7 +140,7 @@ class PPG(OnPolicyAgent):
         return {**super().extra_state(), "memory": memory}
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
-        """Take back what ``extra_state`` gave."""
+        """Restore what ``extra_state`` returned."""
         super().load_extra_state(state)
         layout = ENCODERS[self.config.encoder].memory_format
         self.memory = [

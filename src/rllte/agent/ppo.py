@@ -18,11 +18,11 @@ from rllte.agent.rollout import Batch
 
 @dataclass(frozen=True, kw_only=True)
 class PPOConfig(OnPolicyConfig):
-    """Settings of PPO beside those of every on-policy agent.
+    """Settings of PPO in addition to those of every on-policy agent.
 
     Attributes:
         clip_range: ε of the clipped objective.
-        clip_range_vf: How far the value may move from its old one.
+        clip_range_vf: How far a value may move from its old one in the value loss.
     """
 
     clip_range: float

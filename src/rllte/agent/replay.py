@@ -1,6 +1,6 @@
 """Replay of transitions for off-policy agents."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 
@@ -21,7 +21,33 @@ class Transitions(NamedTuple):
     next_obs: torch.Tensor
 
 
-class Replay:
+class Replay(Protocol):
+    """What an off-policy agent remembers of its environments."""
+
+    size: int
+
+    def begin(self) -> None:
+        """Start new episodes: the environments begin anew."""
+
+    def add(self, transitions: Transitions, ended: torch.Tensor) -> None:
+        """Add one transition of each environment.
+
+        Args:
+            transitions: ``(num_envs, …)``.
+            ended: ``(num_envs,)`` bool, whether an episode ended with that transition.
+        """
+
+    def sample(self, batch_size: int, generator: torch.Generator) -> Transitions:
+        """Draw transitions uniformly, with replacement."""
+
+    def state_dict(self) -> dict[str, torch.Tensor | int]:
+        """Return the content, as tensors and numbers."""
+
+    def load_state_dict(self, state: dict[str, torch.Tensor | int]) -> None:
+        """Restore the content that ``state_dict`` returned."""
+
+
+class StateReplay:
     """A ring of transitions, each one row of a float32 table, so that a sample is one gather.
 
     Args:
@@ -38,8 +64,11 @@ class Replay:
         self._table = torch.empty((capacity, sum(self._widths)), device=device)
         self._next, self.size = 0, 0
 
-    def add(self, transitions: Transitions) -> None:
-        """Add a batch of transitions."""
+    def begin(self) -> None:
+        """Do nothing: a transition holds its own successor."""
+
+    def add(self, transitions: Transitions, ended: torch.Tensor) -> None:
+        """Add one transition of each environment."""
         obs, actions, rewards, discounts, next_obs = transitions
         rows = torch.cat([obs, actions, rewards[:, None], discounts[:, None], next_obs], dim=1)
         capacity = len(self._table)
@@ -59,7 +88,7 @@ class Replay:
         return {"rows": self._table[: self.size].cpu().clone(), "next": self._next}
 
     def load_state_dict(self, state: dict[str, torch.Tensor | int]) -> None:
-        """Take back what ``state_dict`` gave."""
+        """Restore what ``state_dict`` returned."""
         rows, self._next = state["rows"], int(state["next"])
         assert isinstance(rows, torch.Tensor)
         self._table[: len(rows)] = rows.to(self._table.device)

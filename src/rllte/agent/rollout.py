@@ -32,7 +32,7 @@ class Rollout:
         observation_space: Of one environment.
         num_actions: How many discrete actions there are.
         device: Where the buffers live.
-        memory_format: Layout of a batch of observations that the network wants.
+        memory_format: Layout of a batch of observations, the encoder's.
     """
 
     def __init__(
@@ -113,19 +113,3 @@ class Rollout:
         log_probs = self.logits.log_softmax(dim=2).gather(2, self.actions[..., None]).squeeze(2)
         parts = (self.obs, self.actions, log_probs, self.values, advantages, returns)
         return Batch(*(part.flatten(0, 1) for part in parts))
-
-
-def take_rows(part: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Return ``part[index]`` in the layout of ``part``; images are copied eight bytes at a time, not one.
-
-    Args:
-        part: ``(num_samples, …)``.
-        index: ``(batch,)`` int64.
-    """
-    if part.dtype != torch.uint8 or part[0].numel() % 8 or part.dim() != 4:
-        return part[index]
-    channels_last = part.is_contiguous(memory_format=torch.channels_last)
-    rows = part.permute(0, 2, 3, 1) if channels_last else part
-    words = rows.flatten(1).view(torch.int64).index_select(0, index)
-    taken = words.view(torch.uint8).unflatten(1, rows.shape[1:])
-    return taken.permute(0, 3, 1, 2) if channels_last else taken

@@ -2,8 +2,8 @@
 
 Paper: Haarnoja et al., 2018, https://arxiv.org/abs/1812.05905. Reference code: denisyarats/pytorch_sac. As
 there, a truncated episode is bootstrapped, the target networks move every second update, and log σ is
-squashed into its range by tanh. Gradients go through the networks by hand, which is faster, and through the
-drawing of actions by autograd.
+squashed into its range by tanh. The losses stand above the code that steps on them; gradients with respect to
+the networks' weights are computed without autograd, which is faster (see ``speed.py``).
 """
 
 import math
@@ -14,20 +14,21 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from rllte.agent.networks import TwinCritic, forward_pass, input_gradient, set_gradients, two_layers
+from rllte.agent.networks import TwinCritic, two_layers
 from rllte.agent.offpolicy import OffPolicyAgent, OffPolicyConfig, move_target
 from rllte.agent.replay import Transitions
+from rllte.agent.speed import forward_pass, input_gradient, set_gradients
 
 
 @dataclass(frozen=True, kw_only=True)
 class SACConfig(OffPolicyConfig):
-    """Settings of SAC beside those of every off-policy agent.
+    """Settings of SAC in addition to those of every off-policy agent.
 
     Attributes:
-        target_update_interval: Gradient steps between two moves of the target networks.
-        initial_temperature: α at the start.
-        log_std_min: Lower end of log σ.
-        log_std_max: Upper end of log σ.
+        target_update_interval: Number of gradient steps between two moves of the target networks.
+        initial_temperature: Initial value of the temperature α.
+        log_std_min: Lower bound of the policy's log σ.
+        log_std_max: Upper bound of the policy's log σ.
     """
 
     target_update_interval: int
@@ -108,10 +109,10 @@ class SAC(OffPolicyAgent):
         """Draw actions from the policy."""
         return self.actor.draw(self.actor.layers(obs), self.generator)[2].tanh()
 
-    def learn(self, gradient_step: int) -> None:
+    def learn(self, env_step: int) -> None:
         """Take one gradient step for critic, actor and temperature; move the target networks."""
         self._learn(self.replay.sample(self.config.batch_size, self.generator))
-        if gradient_step % self.config.target_update_interval == 0:
+        if env_step % self.config.target_update_interval == 0:
             move_target(self.target_critic, self.critic, self.config.tau)
 
     def _learn(self, batch: Transitions) -> None:
@@ -120,25 +121,31 @@ class SAC(OffPolicyAgent):
 
     @torch.no_grad()
     def _targets(self, batch: Transitions) -> torch.Tensor:
+        """Return y = r + γ (min(Q'₁, Q'₂)(s', a') - α log π(a' | s')) with a' drawn from π, ``(batch,)``."""
         next_actions, log_probs = self.actor.sample(batch.next_obs, self.generator)
         q1, q2 = self.target_critic(batch.next_obs, next_actions)
         return batch.rewards + batch.discounts * (torch.min(q1, q2) - self.log_alpha.exp() * log_probs)
 
     @torch.no_grad()
     def _learn_critic(self, batch: Transitions) -> None:
-        """Make the sum of both critics' mean squared errors smaller."""
+        """Take a gradient step on the critics' loss, mean((Q₁(s, a) - y)² + (Q₂(s, a) - y)²)."""
         targets = self._targets(batch)[:, None]
         inputs = torch.cat([batch.obs, batch.actions], dim=1)
         for parameters in self._critic_parameters:
-            done = forward_pass(parameters, inputs)
-            set_gradients(parameters, done, 2 / len(inputs) * (done.outputs - targets))
+            critic = forward_pass(parameters, inputs)
+            set_gradients(parameters, critic, 2 / len(inputs) * (critic.outputs - targets))
         self.optimizers["critic"].step()
 
     @torch.no_grad()
     def _learn_actor(self, obs: torch.Tensor) -> None:
-        """Make the mean of α log π - min(q1, q2) smaller, and bring the entropy nearer to its target."""
-        done = forward_pass(self._actor_parameters, obs)
-        outputs = done.outputs.requires_grad_()
+        """Take a gradient step on the losses of the actor and of the temperature.
+
+        The actor's loss is mean(α log π(a | s) - min(Q₁, Q₂)(s, a)), with a drawn from π.
+        The temperature's is mean(α (-log π(a | s) - H)), where the target entropy H is minus the number of
+        action dimensions. Neither changes the critics.
+        """
+        actor = forward_pass(self._actor_parameters, obs)
+        outputs = actor.outputs.requires_grad_()
         with torch.enable_grad():
             noise, log_std, before_tanh = self.actor.draw(outputs, self.generator)
             actions, log_probs = before_tanh.tanh(), squashed_log_prob(noise, log_std, before_tanh)
@@ -146,18 +153,17 @@ class SAC(OffPolicyAgent):
         by_actions = -self._value_gradient(obs, actions.detach()) / len(obs)
         by_log_probs = (alpha / len(obs)).expand_as(log_probs)
         (grad,) = torch.autograd.grad([actions, log_probs], [outputs], [by_actions, by_log_probs])
-        set_gradients(self._actor_parameters, done, grad)
-        # of α (entropy - target entropy), by log α; the target is minus the number of action dimensions
+        set_gradients(self._actor_parameters, actor, grad)
         self.log_alpha.grad = (alpha * (actions.shape[1] - log_probs.detach())).mean()
         self.optimizers["actor"].step()
 
     def _value_gradient(self, obs: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        """Return the gradient of the smaller of both values by the actions, ``(batch, action_dim)``."""
+        """Return the gradient of min(Q₁, Q₂)(s, a) with respect to a, ``(batch, action_dim)``."""
         inputs = torch.cat([obs, actions], dim=1)
-        done1, done2 = (forward_pass(parameters, inputs) for parameters in self._critic_parameters)
-        smaller1 = (done1.outputs < done2.outputs).float()
-        grad = input_gradient(self._critic_parameters[0], done1, smaller1)
-        grad += input_gradient(self._critic_parameters[1], done2, 1 - smaller1)
+        critic1, critic2 = (forward_pass(parameters, inputs) for parameters in self._critic_parameters)
+        first_is_smaller = (critic1.outputs < critic2.outputs).float()
+        grad = input_gradient(self._critic_parameters[0], critic1, first_is_smaller)
+        grad += input_gradient(self._critic_parameters[1], critic2, 1 - first_is_smaller)
         return grad[:, obs.shape[1] :]
 
     def extra_state(self) -> dict[str, Any]:
@@ -165,7 +171,7 @@ class SAC(OffPolicyAgent):
         return {"log_alpha": self.log_alpha.detach(), **super().extra_state()}
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
-        """Take back what ``extra_state`` gave."""
+        """Restore the temperature and the replay."""
         with torch.no_grad():
             self.log_alpha.copy_(state["log_alpha"])
         super().load_extra_state(state)

@@ -14,12 +14,12 @@ class TrainSettings:
     """How training is run and watched, the same for all agents of a benchmark.
 
     Attributes:
-        num_points: Points of the learning curve.
-        num_eval_episodes: Episodes of each point's evaluation.
-        num_eval_envs: Environments that play them.
-        deterministic: Whether evaluation takes the most probable action or draws one.
-        checkpoint_steps: Env steps between two resume points, where every environment starts anew.
-        num_threads: PyTorch's CPU threads; it decides the last bits of sums.
+        num_points: Number of points of the learning curve.
+        num_eval_episodes: Number of evaluation episodes at each point.
+        num_eval_envs: Number of environments that play the evaluation episodes.
+        deterministic: Whether evaluation takes the most probable action, or draws one.
+        checkpoint_steps: Number of env steps between two checkpoints, where every environment starts anew.
+        num_threads: Number of PyTorch's CPU threads. It decides the last bits of sums.
     """
 
     num_points: int
