@@ -4,8 +4,6 @@ import fcntl
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +19,7 @@ from rllte.runner.display import Display
 from rllte.runner.locks import read_texts
 from rllte.runner.staleness import Plan
 from rllte.runner.tasks import Outcome, Work, check_targets, stale_work, wanted_by
-from rllte.runner.workspaces import Checkout, OwnFolder, may_pass, patiently
+from rllte.runner.workspaces import Checkout, OwnFolder, Workspace, is_transient, patiently
 
 _LOCK = ".dvc/tmp/rllte-hub/run.lock"
 
@@ -69,6 +67,13 @@ class Summary:
     failed: dict[str, str] = field(default_factory=dict)
     interrupted: bool = False
 
+    def add(self, outcome: Outcome) -> None:
+        """Note what became of a task."""
+        if outcome.error:
+            self.failed[outcome.task] = outcome.error
+        else:
+            self.done.append(outcome.task)
+
 
 def run_batch(root: Path, options: Options) -> Summary:
     """Train, evaluate, export and collect what is missing or stale, and write the catalogue.
@@ -94,35 +99,34 @@ def run_batch(root: Path, options: Options) -> Summary:
             check_targets(options.targets, project.all_runs())
             plan = _with_pulled(root, Plan(root), options)
             works = added.in_order(stale_work(project, plan, wanted, options.threads))
-            place = _place(root, options)
-            summary, entries = _execute(root, works, place, options, interrupts)
+            workspace = _workspace(root, options)
+            summary, entries = _execute(root, works, workspace, options, interrupts)
             unfinished &= {work.cell for work in works if _missing(work, entries)}
         finally:
             remove_lines(project, added.of(unfinished))
-        _record(root, works, entries, place, added.of(unfinished))
-        _make_catalogue(root, place, summary, interrupts)
+        _record(root, works, entries, workspace, added.of(unfinished))
+        _make_catalogue(root, workspace, summary, interrupts)
         summary.interrupted = interrupts.asked
         return summary
 
 
 def _execute(
-    root: Path, works: list[Work], place: Checkout, options: Options, interrupts: "_Interrupts"
+    root: Path, works: list[Work], workspace: Workspace, options: Options, interrupts: "_Interrupts"
 ) -> tuple[Summary, dict[str, str]]:
     """Return what became of the tasks, and the entries of the stages that were finished by address."""
     summary, done = Summary(), dict[str, str]()
     if not works:
         return summary, done
     known = _locked(root, works)
-    if isinstance(place, OwnFolder):
-        made = {stage.address for work in works for task in work.tasks for stage in task.stages}
-        reads = {address for work in works for task in work.tasks for address in work.inputs(task)}
-        patiently(record.push)(root, sorted((reads & set(known)) - made), place.remote)
+    made = {stage.address for work in works for task in work.tasks for stage in task.stages}
+    reads = {address for work in works for task in work.tasks for address in work.inputs(task)}
+    workspace.share(sorted((reads & set(known)) - made))
     total = sum(len(work.tasks) for work in works)
     interrupts.finish_first = True  # from here on, what a task has finished must reach the locks
     with Display(total) as display:
         outcomes = runner.execute(
             works,
-            place,
+            workspace,
             known,
             display.show,
             address=options.address,
@@ -133,20 +137,9 @@ def _execute(
             for outcome in outcomes:
                 display.finished(outcome)
                 done |= outcome.entries
-                _note(root, place, outcome, summary)
+                workspace.write_log(outcome)
+                summary.add(outcome)
     return summary, done
-
-
-def _note(root: Path, place: Checkout, outcome: Outcome, summary: Summary) -> None:
-    if isinstance(place, OwnFolder):
-        log = Checkout(root).logs / f"{outcome.task}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8") as file:
-            file.write(outcome.log)
-    if outcome.error:
-        summary.failed[outcome.task] = outcome.error
-    else:
-        summary.done.append(outcome.task)
 
 
 def _missing(work: Work, entries: dict[str, str]) -> list[str]:
@@ -162,7 +155,9 @@ def _locked(root: Path, works: list[Work]) -> dict[str, str]:
     }
 
 
-def _record(root: Path, works: list[Work], entries: dict[str, str], place: Checkout, unlisted: Lines) -> None:
+def _record(
+    root: Path, works: list[Work], entries: dict[str, str], workspace: Workspace, unlisted: Lines
+) -> None:
     """Merge what was finished and is listed into the locks, once; bring it here if it was made elsewhere."""
     owners = {*map(str, unlisted.runs), *map(str, unlisted.cells)}  # a cell's tables hold all its runs
     stages = [stage for work in works for task in work.tasks for stage in task.stages]
@@ -174,37 +169,22 @@ def _record(root: Path, works: list[Work], entries: dict[str, str], place: Check
     if not finished:
         return
     record.merge_entries(root, finished)
-    if isinstance(place, OwnFolder):
-        patiently(record.pull)(root, finished, place.remote)
+    workspace.collect(finished)
     tasks = [task for work in works for task in work.tasks]
-    patiently(place.forget)(
+    patiently(workspace.forget)(
         [task for task in tasks if all(stage.address in finished for stage in task.stages)]
     )
 
 
-def _make_catalogue(root: Path, place: Checkout, summary: Summary, interrupts: "_Interrupts") -> None:
+def _make_catalogue(root: Path, workspace: Workspace, summary: Summary, interrupts: "_Interrupts") -> None:
     """Let DVC run the stages that span benchmarks, as far as they are not up to date."""
     interrupts.finish_first = True
     try:
         list_tables(Project(root))
+        record.run_dvc(root, "repro", "--single-item", "dvc.yaml")
+        workspace.share_tables()
     except HubError as error:
-        summary.failed["params.yaml: tables"] = str(error)
-        return
-    _dvc(root, summary, "repro", "--single-item", "dvc.yaml")
-    if isinstance(place, OwnFolder):
-        _dvc(root, summary, "push", "--remote", place.remote, "dvc.yaml")
-
-
-def _dvc(root: Path, summary: Summary, *arguments: str) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    command = [sys.executable, "-m", "dvc", *arguments]
-    result = subprocess.run(
-        command, cwd=root, env={**os.environ, "PATH": path}, capture_output=True, text=True
-    )
-    if result.returncode != 0:
-        lines = [line for line in result.stderr.splitlines() if line.strip()] or ["no message"]
-        own = [line for line in lines if not line.startswith("ERROR:")]  # of the stage, before DVC's
-        summary.failed[f"dvc {arguments[0]} dvc.yaml"] = (own or lines)[-1]
+        summary.failed["dvc.yaml"] = str(error)
 
 
 def _with_pulled(root: Path, plan: Plan, options: Options) -> Plan:
@@ -212,7 +192,7 @@ def _with_pulled(root: Path, plan: Plan, options: Options) -> Plan:
     absent = plan.absent()
     if not absent:
         return plan
-    reason = "the remote has not all of them"
+    reason = "the remote does not have all of them"
     try:
         record.pull(root, absent, options.remote)
     except ConnectionError as error:
@@ -226,7 +206,7 @@ def _with_pulled(root: Path, plan: Plan, options: Options) -> Plan:
     return plan
 
 
-def _place(root: Path, options: Options) -> Checkout:
+def _workspace(root: Path, options: Options) -> Workspace:
     if options.address is None or options.shared:
         return Checkout(root)
     return OwnFolder.of(root, record.remote_for_nodes(root, options.remote))
@@ -253,7 +233,7 @@ def _readable_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not may_pass(error):
+        if not is_transient(error):
             raise
         text = " ".join(f"{type(error).__name__}: {error}".split())
         raise HubError(f"{text}. What was finished is kept; run the same command again.") from error

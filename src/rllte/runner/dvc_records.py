@@ -1,5 +1,8 @@
-"""What is asked of DVC: to record a stage, to push and pull its outputs, to open a remote."""
+"""Calls to DVC: record a stage, push and pull its outputs, open a remote, run a command."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
@@ -128,3 +131,20 @@ def merge_entries(root: Path, entries: dict[str, str]) -> None:
     with open_repository(root) as repo, repo.lock:
         for file, texts in by_file.items():
             merge_texts((root / file).with_suffix(".lock"), texts)
+
+
+def run_dvc(root: Path, *arguments: str) -> None:
+    """Run a command of DVC in a checkout.
+
+    Raises:
+        HubError: It failed. The message is the last line of its output, a stage's own before DVC's.
+    """
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = [sys.executable, "-m", "dvc", *arguments]
+    result = subprocess.run(
+        command, cwd=root, env={**os.environ, "PATH": path}, capture_output=True, text=True
+    )
+    if result.returncode != 0:
+        lines = [line for line in result.stderr.splitlines() if line.strip()] or ["no message"]
+        own = [line for line in lines if not line.startswith("ERROR:")]
+        raise HubError((own or lines)[-1])

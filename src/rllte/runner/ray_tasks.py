@@ -15,13 +15,13 @@ import rllte
 from rllte.errors import HubError
 from rllte.runner.tasks import Outcome, Task, Work
 from rllte.runner.worker import perform
-from rllte.runner.workspaces import Checkout
+from rllte.runner.workspaces import Workspace
 
 _RETRIES = 20  # of a task whose worker or node was lost; its own errors are outcomes
 _POLL_S = 0.3
 _OBJECT_STORE_BYTES = 100 * 2**20  # settings and lock entries; artifacts never pass through Ray
 
-Function = Callable[[Checkout, Task, Any], Outcome]
+Function = Callable[[Workspace, Task, Any], Outcome]
 Rows = dict[str, dict[str, Any]]
 
 
@@ -38,17 +38,17 @@ class _Board:
         return self._rows
 
 
-def perform_on_node(place: Checkout, task: Task, board: Any) -> Outcome:
+def perform_on_node(workspace: Workspace, task: Task, board: Any) -> Outcome:
     """Do a task in a worker and tell the board of it."""
     node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-    outcome = perform(place, task, lambda row: board.put.remote(task.name, {"node": node, **row}))
+    outcome = perform(workspace, task, lambda row: board.put.remote(task.name, {"node": node, **row}))
     board.put.remote(task.name, {"stage": "done"})
     return outcome
 
 
 def execute(
     works: list[Work],
-    place: Checkout,
+    workspace: Workspace,
     entries: dict[str, str],
     show: Callable[[Rows], None],
     *,
@@ -61,7 +61,7 @@ def execute(
 
     Args:
         works: What is to be done.
-        place: Where workers do it.
+        workspace: Where workers do it.
         entries: Entries of dvc.lock by address, which tasks may need; those of outcomes are added.
         show: Is called again and again with what each running task is at.
         address: Of a Ray cluster; None starts Ray on this machine.
@@ -71,12 +71,12 @@ def execute(
     """
     with _ray(address, jobs, works):
         board = ray.remote(num_cpus=0, max_restarts=-1)(_Board).remote()
-        shared_place = ray.put(place)
+        shared_workspace = ray.put(workspace)
         remote = ray.remote(max_retries=_RETRIES)(function)
 
         def submit(task: Task) -> Any:
             options = {name: value for name, value in task.options.items() if value}
-            return remote.options(name=task.name, **options).remote(shared_place, task, board)
+            return remote.options(name=task.name, **options).remote(shared_workspace, task, board)
 
         yield from _drive(works, entries, submit, _Poll(board, show), lambda: jobs or _num_cpus(), stopped)
 

@@ -10,44 +10,44 @@ from typing import Any
 from rllte.names import Cell, Run
 from rllte.runner.staleness import Stage
 from rllte.runner.tasks import Outcome, Task
-from rllte.runner.workspaces import Checkout, patiently
+from rllte.runner.workspaces import Workspace, patiently
 from rllte.stages import stage_function
 
 Report = Callable[[dict[str, Any]], None]
 """Is told what a task is at: ``stage``, and in training ``env_step``, ``rate`` and ``last_return``."""
 
 
-def perform(place: Checkout, task: Task, report: Report) -> Outcome:
+def perform(workspace: Workspace, task: Task, report: Report) -> Outcome:
     """Do what a task's earlier attempts have not done, and keep it at once.
 
     An error of the task's own is part of the outcome; its traceback is in the task's log.
     """
-    log = place.logs / f"{task.name}.log"
+    log = workspace.logs / f"{task.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     entries: dict[str, str] = {}
     error = ""
     with log.open("a", buffering=1, encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
         begin = file.tell()
         try:
-            with place.opened(task) as root:
-                entries |= place.kept(root, task)
+            with workspace.opened(task) as root:
+                entries |= workspace.kept(root, task)
                 for stage in task.stages:
                     if stage.address not in entries:
-                        _perform_stage(place, root, task, stage, report)
-                        text = patiently(place.record)(root, stage, task.settings[stage.address])
+                        _perform_stage(workspace, root, task, stage, report)
+                        text = patiently(workspace.record)(root, stage, task.settings[stage.address])
                         entries[stage.address] = text
-                        patiently(place.keep)(root, task, entries)
+                        patiently(workspace.keep)(root, task, entries)
         except Exception as problem:
             traceback.print_exc()
             error = " ".join(f"{type(problem).__name__}: {problem}".split())
     return Outcome(task.name, entries, error, log.read_bytes()[begin:].decode(errors="replace"))
 
 
-def _perform_stage(place: Checkout, root: Path, task: Task, stage: Stage, report: Report) -> None:
+def _perform_stage(workspace: Workspace, root: Path, task: Task, stage: Stage, report: Report) -> None:
     report({"stage": stage.kind})
     function = stage_function(stage.kind)
     owner = Cell.parse(stage.target) if stage.kind == "collect" else Run.parse(stage.target)
-    options = {"watch": _Watch(place, root, task, report)} if stage.kind == "train" else {}
+    options = {"watch": _Watch(workspace, root, task, report)} if stage.kind == "train" else {}
     print(f"{stage.kind} {stage.target}")
     print(patiently(function)(root, owner, **options))
 
@@ -55,8 +55,8 @@ def _perform_stage(place: Checkout, root: Path, task: Task, stage: Stage, report
 class _Watch:
     """Is called by a training: tells how far it is, and puts its resume states where others find them."""
 
-    def __init__(self, place: Checkout, root: Path, task: Task, report: Report) -> None:
-        self._place, self._root, self._task, self._report = place, root, task, report
+    def __init__(self, workspace: Workspace, root: Path, task: Task, report: Report) -> None:
+        self._workspace, self._root, self._task, self._report = workspace, root, task, report
         self._before: tuple[int, float] | None = None
         self._saved: dict[Path, int] = {}
 
@@ -72,4 +72,4 @@ class _Watch:
         for path in self._root.glob(f"scratch/{self._task.name}/*/resume.pt"):
             if self._saved.get(path) != path.stat().st_mtime_ns:
                 self._saved[path] = path.stat().st_mtime_ns
-                self._place.save_resume(self._root, path.relative_to(self._root).as_posix())
+                self._workspace.save_resume(self._root, path.relative_to(self._root).as_posix())

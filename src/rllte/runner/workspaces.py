@@ -1,4 +1,4 @@
-"""Where a worker does its task: the checkout, or a folder of its own that shares a DVC remote with others."""
+"""Workspaces: a worker does its task in the checkout, or in a folder of its own that shares a DVC remote."""
 
 import io
 import json
@@ -7,10 +7,10 @@ import os
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import tenacity
 
@@ -21,28 +21,70 @@ from rllte.recipes.project import Project
 from rllte.runner import dvc_records as record
 from rllte.runner.locks import read_entry
 from rllte.runner.staleness import Stage
-from rllte.runner.tasks import Task
+from rllte.runner.tasks import Outcome, Task
 
 _log = logging.getLogger(__name__)
 _SETTINGS = ("pipelines", "dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/config.local")
 _LASTING = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
-def may_pass(error: BaseException) -> bool:
-    """Return whether an error may be gone a moment later: a full disk, a remote that does not answer."""
+def is_transient(error: BaseException) -> bool:
+    """Return whether an error is transient: a full disk, a remote that does not answer."""
     if isinstance(error, OSError):
         return not isinstance(error, _LASTING)
     return type(error).__module__.startswith(("botocore.", "aiohttp.", "aiobotocore."))
 
 
 patiently = tenacity.retry(
-    retry=tenacity.retry_if_exception(may_pass),
+    retry=tenacity.retry_if_exception(is_transient),
     wait=tenacity.wait_exponential(multiplier=1, max=60),
     stop=tenacity.stop_after_attempt(8),  # two minutes of waiting
     before_sleep=tenacity.before_sleep_log(_log, logging.WARNING),
     reraise=True,
 )
-"""A decorator: what may pass is tried again, after waits that double."""
+"""A decorator that tries again after a transient error, with waits that double."""
+
+
+class Workspace(Protocol):
+    """Where tasks are done, and how their results reach the checkout.
+
+    The first two groups of methods are called in the coordinator, the others in a worker, with the folder
+    that ``opened`` gave.
+    """
+
+    def share(self, addresses: list[str]) -> None:
+        """Make the recorded outputs of these stages available to workers."""
+
+    def collect(self, entries: dict[str, str]) -> None:
+        """Bring the outputs of finished stages, whose entries are in the locks, into the checkout."""
+
+    def share_tables(self) -> None:
+        """Make the outputs of the stages that span benchmarks available to others."""
+
+    def write_log(self, outcome: Outcome) -> None:
+        """Append what a task printed to its log in the checkout."""
+
+    def forget(self, tasks: list[Task]) -> None:
+        """Remove what was kept of tasks that are recorded."""
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the log files that workers write."""
+
+    def opened(self, task: Task) -> AbstractContextManager[Path]:
+        """Give the folder in which a task is done, with the files that it reads."""
+
+    def kept(self, root: Path, task: Task) -> dict[str, str]:
+        """Return the entries of the stages that an earlier attempt at a task finished, by address."""
+
+    def keep(self, root: Path, task: Task, entries: dict[str, str]) -> None:
+        """Keep the entries of finished stages for a later attempt."""
+
+    def record(self, root: Path, stage: Stage, settings: dict[str, dict[str, Any]]) -> str:
+        """Store the outputs of a stage; return its entry for dvc.lock."""
+
+    def save_resume(self, root: Path, path: str) -> None:
+        """Put a training's checkpoint where other nodes find it."""
 
 
 @dataclass(frozen=True)
@@ -55,20 +97,42 @@ class Checkout:
 
     root: Path
 
+    def share(self, addresses: list[str]) -> None:
+        """Do nothing: workers see the checkout."""
+
+    def collect(self, entries: dict[str, str]) -> None:
+        """Do nothing: the outputs are in the checkout."""
+
+    def share_tables(self) -> None:
+        """Do nothing: publishing is left to the user's ``dvc push``."""
+
+    def write_log(self, outcome: Outcome) -> None:
+        """Do nothing: workers write into the checkout's logs."""
+
+    def forget(self, tasks: list[Task]) -> None:
+        """Remove what was kept of tasks that are recorded."""
+        for task in tasks:
+            for path in (self.root / "scratch" / task.name).glob("*.json"):
+                path.unlink(missing_ok=True)
+
     @property
     def logs(self) -> Path:
-        """The folder of the log files."""
-        return self.root / "scratch/logs"
+        """Folder of the log files, in the checkout."""
+        return logs_of(self.root)
 
     @contextmanager
     def opened(self, task: Task) -> Iterator[Path]:
-        """Give the folder in which a task is done, with what it reads."""
+        """Give the checkout.
+
+        Raises:
+            HubError: This node does not see it.
+        """
         if not (self.root / ".dvc").is_dir():
             raise HubError(f"This node does not see {self.root}. Leave out --shared, and name a --remote.")
         yield self.root
 
     def kept(self, root: Path, task: Task) -> dict[str, str]:
-        """Return the entries of the stages that an earlier attempt at a task finished, by address."""
+        """Return the entries in the task's file in ``scratch/`` whose outputs are still as recorded."""
         try:
             entries: dict[str, str] = json.loads(
                 (root / f"scratch/{task.name}/{task.key}.json").read_text(encoding="utf-8")
@@ -82,40 +146,36 @@ class Checkout:
         }
 
     def keep(self, root: Path, task: Task, entries: dict[str, str]) -> None:
-        """Keep the entries of finished stages for a later attempt."""
+        """Write the entries to the task's file in ``scratch/``."""
         write_bytes(root / f"scratch/{task.name}/{task.key}.json", json.dumps(entries).encode())
 
-    def forget(self, tasks: list[Task]) -> None:
-        """Remove what was kept of tasks that are recorded."""
-        for task in tasks:
-            for path in (self.root / "scratch" / task.name).glob("*.json"):
-                path.unlink(missing_ok=True)
-
     def record(self, root: Path, stage: Stage, settings: dict[str, dict[str, Any]]) -> str:
-        """Take the outputs of a stage into DVC's cache; return its entry for dvc.lock."""
+        """Store the outputs of a stage in DVC's cache; return its entry for dvc.lock."""
         return record.record(root, stage, settings)
 
     def save_resume(self, root: Path, path: str) -> None:
-        """Put the resume state of a training where other nodes find it: here, it is there already."""
+        """Do nothing: every node sees the checkout's ``scratch/``."""
 
 
 @dataclass(frozen=True)
-class OwnFolder(Checkout):
-    """A new folder on the worker's node; outputs and resume states go to a DVC remote that all nodes reach.
+class OwnFolder:
+    """A new folder on the worker's node. Outputs and checkpoints go to a DVC remote that all nodes reach.
 
-    What a later attempt needs lies in the remote as in a checkout, with ``resume`` for ``scratch``.
+    The remote holds under ``resume/`` what a checkout holds under ``scratch/``.
 
     Attributes:
-        remote: Its name.
-        settings: A tar file of what the stages and DVC read.
+        root: The checkout of the coordinator.
+        remote: Name of the remote.
+        settings: A tar file of the files that stages and DVC read.
     """
 
+    root: Path
     remote: str
     settings: bytes
 
     @classmethod
     def of(cls, root: Path, remote: str) -> "OwnFolder":
-        """Return the place for workers of a checkout; the settings travel as they are in it now."""
+        """Return the workspace of a checkout's workers, with the settings as they are in it now."""
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
             for name in _SETTINGS:
@@ -123,14 +183,47 @@ class OwnFolder(Checkout):
                     tar.add(root / name, name, filter=lambda info: None if "dvc.lock" in info.name else info)
         return cls(root, remote, buffer.getvalue())
 
+    def share(self, addresses: list[str]) -> None:
+        """Push the recorded outputs of these stages to the remote."""
+        patiently(record.push)(self.root, addresses, self.remote)
+
+    def collect(self, entries: dict[str, str]) -> None:
+        """Pull the outputs of finished stages into the checkout."""
+        patiently(record.pull)(self.root, entries, self.remote)
+
+    def share_tables(self) -> None:
+        """Push the outputs of the stages that span benchmarks to the remote.
+
+        Raises:
+            HubError: DVC reports an error.
+        """
+        record.run_dvc(self.root, "push", "--remote", self.remote, "dvc.yaml")
+
+    def write_log(self, outcome: Outcome) -> None:
+        """Append what a task printed on its node to its log in the checkout."""
+        log = logs_of(self.root) / f"{outcome.task}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as file:
+            file.write(outcome.log)
+
+    def forget(self, tasks: list[Task]) -> None:
+        """Remove from the remote what was kept of tasks that are recorded."""
+        for task in tasks:
+            fs, folder = self._shelf(self.root, task.name)
+            trained = task.stages[0].kind == "train"
+            paths = fs.find(folder) if trained else [p for p in fs.find(folder) if fs.parent(p) == folder]
+            for path in paths:
+                with suppress(FileNotFoundError):
+                    fs.rm_file(path)
+
     @property
     def logs(self) -> Path:
-        """The folder of the log files, on the node."""
+        """Folder of the log files, on the node."""
         return Path(tempfile.gettempdir()) / "rllte-hub-logs"
 
     @contextmanager
     def opened(self, task: Task) -> Iterator[Path]:
-        """Give the folder in which a task is done, with what it reads."""
+        """Give a new folder with the settings, the task's inputs and its last checkpoint."""
         with tempfile.TemporaryDirectory(prefix="rllte-hub-") as folder, _site_cache(f"{folder}/.dvc/site"):
             root = Path(folder)
             with tarfile.open(fileobj=io.BytesIO(self.settings)) as tar:
@@ -141,7 +234,7 @@ class OwnFolder(Checkout):
             yield root
 
     def kept(self, root: Path, task: Task) -> dict[str, str]:
-        """Return the entries of the stages that an earlier attempt at a task finished, by address."""
+        """Return the entries in the task's file in the remote, and pull their outputs."""
         fs, path = self._shelf(root, f"{task.name}/{task.key}.json")
         try:
             entries: dict[str, str] = json.loads(patiently(fs.cat_file)(path))
@@ -151,33 +244,23 @@ class OwnFolder(Checkout):
         return entries
 
     def keep(self, root: Path, task: Task, entries: dict[str, str]) -> None:
-        """Keep the entries of finished stages for a later attempt."""
+        """Write the entries to the task's file in the remote."""
         fs, path = self._shelf(root, f"{task.name}/{task.key}.json")
         fs.pipe_file(path, json.dumps(entries).encode())
 
-    def forget(self, tasks: list[Task]) -> None:
-        """Remove what was kept of tasks that are recorded."""
-        for task in tasks:
-            fs, folder = self._shelf(self.root, task.name)
-            trained = task.stages[0].kind == "train"
-            paths = fs.find(folder) if trained else [p for p in fs.find(folder) if fs.parent(p) == folder]
-            for path in paths:
-                with suppress(FileNotFoundError):
-                    fs.rm_file(path)
-
     def record(self, root: Path, stage: Stage, settings: dict[str, dict[str, Any]]) -> str:
-        """Take the outputs of a stage to the remote; return its entry for dvc.lock."""
+        """Store the outputs of a stage in the remote; return its entry for dvc.lock."""
         return record.record(root, stage, settings, self.remote)
 
     def save_resume(self, root: Path, path: str) -> None:
-        """Put the resume state of a training where other nodes find it; if that fails, the next may do."""
+        """Put a checkpoint into the remote. If that fails for now, the next checkpoint is put there."""
         fs, target = self._shelf(root, path.removeprefix("scratch/"))
         try:
             fs.put_file(str(root / path), target)
         except Exception as error:
-            if not may_pass(error):
+            if not is_transient(error):
                 raise
-            _log.warning("the resume state stayed here: %s", error)
+            _log.warning("the checkpoint was not copied to the remote: %s", error)
 
     def _load_resume(self, root: Path, run: Run) -> None:
         path = run.resume_path(Project(root).spec(run.cell).hash)
@@ -195,13 +278,18 @@ class OwnFolder(Checkout):
         return fs, fs.join(folder, "resume", path)
 
 
+def logs_of(root: Path) -> Path:
+    """Return the folder of a checkout's log files."""
+    return root / "scratch/logs"
+
+
 def _is(path: Path, digest: str) -> bool:
     return path.exists() and md5(path.read_bytes()) == digest
 
 
 @contextmanager
 def _site_cache(folder: str) -> Iterator[None]:
-    """Let DVC keep what it knows of a folder in that folder, so that it goes with it."""
+    """Let DVC keep its index of a folder in that folder, so that both are removed together."""
     os.environ["DVC_SITE_CACHE_DIR"] = folder
     try:
         yield

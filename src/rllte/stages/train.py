@@ -1,4 +1,4 @@
-"""Training a run: its curves, its policy's weights, and what the run cost."""
+"""Training a run: its curves, its policy's weights, and its training cost."""
 
 import json
 import platform
@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -21,52 +22,66 @@ from rllte.recipes.spec import Spec
 
 
 def train(root: Path, run: Run, watch: Callable[[Agent], None] | None = None) -> str:
-    """Train a run and write its curves, policy and cost; an interrupted one goes on where it stopped.
+    """Train a run and write its curves, its policy and its training cost.
+
+    Training that was interrupted resumes from its last checkpoint.
 
     Args:
         root: The repository.
         run: Which run.
-        watch: Is called with the agent at each point of the curves and after each resume point.
+        watch: Called with the agent at each point of the curves and after each checkpoint.
 
     Returns:
-        One line for people.
+        One line that sums up the training.
 
     Raises:
-        HubError: The cell's device is not there.
+        HubError: This machine does not have the cell's device.
     """
     spec = Project(root).spec(run.cell)
     agent = make_agent(spec, run.seed, spec.device)
     resume = root / run.resume_path(spec.hash)
-    start, first_step = time.perf_counter(), 0
-    if resume.exists():
-        first_step = (
-            torch.load(resume, map_location="cpu", weights_only=True)["num_updates"] * agent.steps_per_update
-        )
+    first_step, start = _env_step(resume, agent), time.perf_counter()
     curves = agent.train(resume=resume, description=str(run), watch=watch)
-    seconds = time.perf_counter() - start
+    cost = _cost(agent, first_step, time.perf_counter() - start)
     metadata = spec.describe(run)
-    tensors = {name: value.contiguous().clone() for name, value in agent.policy.state_dict().items()}
-    # one key: the order of several would differ from process to process
-    policy = safetensors.torch.save(tensors, {"rllte_hub": json.dumps(metadata)})
-    write_bytes(root / run.path("policy"), policy)
+    write_bytes(root / run.path("policy"), _policy_bytes(agent, metadata))
     write_bytes(root / run.path("curves"), tables.to_parquet(curves, metadata))
-    cost = {
-        "env_steps": agent.env_step,
-        "env_steps_per_s": round((agent.env_step - first_step) / seconds, 1),
-        "resumed_at_env_step": first_step,
-        "seconds": round(seconds, 1),
-        "num_threads": spec.train.num_threads,
-        "device": str(agent.device),
-        **({"gpu": torch.cuda.get_device_name(agent.device)} if agent.device.type == "cuda" else {}),
-        "cpu": _cpu_name(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
     write_bytes(root / run.path("train"), (json.dumps(cost, indent=2) + "\n").encode())
     shutil.rmtree(resume.parent)
     last = curves.column("episode_return")[-1].as_py()
     rate = cost["env_steps_per_s"]
     return f"{run}: {agent.env_step:,} env steps at {rate} a second, last evaluation {last:.4g}"
+
+
+def _env_step(resume: Path, agent: Agent) -> int:
+    """Return the env step of a checkpoint, 0 if there is none."""
+    if not resume.exists():
+        return 0
+    state = torch.load(resume, map_location="cpu", weights_only=True)
+    return int(state["num_updates"]) * agent.steps_per_update
+
+
+def _policy_bytes(agent: Agent, metadata: dict[str, Any]) -> bytes:
+    tensors = {name: value.contiguous().clone() for name, value in agent.policy.state_dict().items()}
+    # one key: the order of several would differ from process to process
+    return safetensors.torch.save(tensors, {"rllte_hub": json.dumps(metadata)})
+
+
+def _cost(agent: Agent, first_step: int, seconds: float) -> dict[str, Any]:
+    """Return the training cost: steps, time, machine and versions."""
+    on_gpu = agent.device.type == "cuda"
+    return {
+        "env_steps": agent.env_step,
+        "env_steps_per_s": round((agent.env_step - first_step) / seconds, 1),
+        "resumed_at_env_step": first_step,
+        "seconds": round(seconds, 1),
+        "num_threads": agent.settings.num_threads,
+        "device": str(agent.device),
+        **({"gpu": torch.cuda.get_device_name(agent.device)} if on_gpu else {}),
+        "cpu": _cpu_name(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
 
 
 def load_policy(root: Path, run: Run, spec: Spec) -> Agent:
