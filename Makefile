@@ -1,4 +1,4 @@
-# Short targets; the README and CI call the same ones.
+# Short targets, which the README and CI use.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,26 +13,26 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@
 
-demo: install  ## pull, load, play, plot, and train one run again to the same hashes
+demo: install  ## pull, load, play and plot, then retrain one run to the same hashes
 	$(BIN)/python benchmarks/demo.py
 
-s3-demo: install  ## start a real S3 server, push the catalogue, read it back as anybody
+s3-demo: install  ## start a real S3 server, push the catalogue, and read it back without a key
 	$(BIN)/python benchmarks/s3_demo.py
 
-test: install  ## the whole test suite
+test: install  ## run the whole test suite
 	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder
 
-check: install  ## format, lint, types and tests
+check: install  ## check format, lint and types, and run the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(MAKE) test
 
-train: install  ## train what is stale or missing for the next release; stop it at any moment, it goes on from there
+train: install  ## train what is stale or missing for the next release; after a stop, it resumes from there
 	$(BIN)/rllte-hub run --release
 
-# The peer on Atari plays with ale-py, which is under the GPL: a tool of this benchmark, and so in no extra
-bench: $(VENV)/bench-installed  ## env steps a second beside stable-baselines3's; takes an hour
+# The peer on Atari needs ale-py, which is under the GPL. Only this benchmark uses it, so no extra installs it.
+bench: $(VENV)/bench-installed  ## measure env steps per second beside stable-baselines3's; takes an hour
 	$(BIN)/python benchmarks/throughput.py
 
 $(VENV)/bench-installed: $(VENV)/installed

@@ -1,4 +1,4 @@
-"""The whole path in a few minutes: pull, list, load, play, plot, and retrain one run to the same hashes."""
+"""Show everything in a few minutes: pull, list, load, play, plot, and retrain one run to the same hashes."""
 
 import json
 import subprocess
@@ -42,13 +42,18 @@ def load_and_play() -> None:
 
 
 def machine(root: Path) -> str:
-    """Return on what the run of a checkout was trained."""
+    """Return the processor and the PyTorch version with which the run of a checkout was trained."""
     facts = json.loads((root / RUN.path("train")).read_text())
     return f"{facts['cpu']} with PyTorch {facts['torch']}"
 
 
 def retrain() -> tuple[bool, str, str]:
-    """Train and evaluate one run anew in a clone; say whether its files are those of the catalogue."""
+    """Train and evaluate one run again in a clone, and compare its files with the catalogue's.
+
+    Returns:
+        Whether all files have the catalogue's hashes, and the machines of the published run and of the new
+        one.
+    """
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "clone"
         step("Train one run again in a clone", "git", "clone", "-q", str(ROOT), str(clone))

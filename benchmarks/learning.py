@@ -1,4 +1,4 @@
-"""Each agent learns one small task to a known result: a table of what it reached, beside random play.
+"""Train each agent on one small task with a known result, and print what it reached beside random play.
 
 Settings are those of ``pipelines/`` at the published scale. A case takes from minutes to an hour on 2 cores:
 
@@ -21,7 +21,7 @@ from rllte.seeding import env_seeds
 
 @dataclass(frozen=True)
 class Case:
-    """A task to learn, what the last evaluations should reach, and where that number comes from."""
+    """A task to learn, the return that the last evaluations should reach, and the source of that number."""
 
     benchmark: str
     agent: str
@@ -49,7 +49,7 @@ CASES = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a case reached: returns as mean and standard error of the mean."""
+    """The result of a case: mean returns of random play and of the agent, and the agent's standard error."""
 
     random: float
     reached: float
@@ -75,7 +75,7 @@ def random_return(agent: Agent, num_episodes: int) -> float:
 
 def learn(case: Case, seed: int, log: Path | None) -> Outcome:
     """Train a case and evaluate its last policy."""
-    # frames are slow to draw: fewer and shorter evaluations on the way
+    # drawing frames is slow, so training has fewer and shorter evaluations
     points = {"num_points": 5, "num_eval_episodes": 2} if case.agent == "drqv2" else {"num_points": 20}
     agent = BENCHMARK_CLASSES[case.benchmark]().load_apis(
         case.env_id, case.agent, seed, scale="published", **points

@@ -1,7 +1,7 @@
-"""How long loads take, beside what people use elsewhere, with a real S3 server on this machine.
+"""Measure how long loads take beside the tools that others use, with a real S3 server on this machine.
 
-Each line has ours, the peer, their ratio and the limit; medians of runs that alternate. The machine should do
-nothing else; about three minutes. Needs the extra ``bench``.
+Each line has our time, the peer's time, their ratio and the limit. Times are medians of runs that alternate.
+The machine should do nothing else. It takes about three minutes and needs the extra ``bench``.
 
     python benchmarks/load.py --json
 """
@@ -42,7 +42,7 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 def beside(ours: Callable[[], object], peer: Callable[[], object], repeats: int) -> tuple[float, float]:
-    """Return the median seconds of both, which take turns, after one call of each."""
+    """Return the median seconds of both functions, which take turns after one warm-up call of each."""
     ours(), peer()
     pairs = [(seconds(ours), seconds(peer)) for _ in range(repeats)]
     return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
@@ -53,7 +53,7 @@ def in_new_process(program: str) -> Callable[[], object]:
 
 
 def hugging_face_file(folder: Path, name: str, data: bytes) -> Callable[[], str]:
-    """Lay out a file as ``hf_hub_download`` caches it, and return what finds it offline."""
+    """Lay out a file as ``hf_hub_download`` caches it, and return a function that finds it offline."""
     os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder)}
     from huggingface_hub import hf_hub_download
 
@@ -93,7 +93,7 @@ def warm(folder: Path) -> dict[str, tuple[float, float]]:
 
 
 def models(folder: Path) -> tuple[float, float]:
-    """Return the seconds of a verified load of a Nature CNN, and of torch.jit.load with one hash."""
+    """Return the seconds of a verified load of a Nature CNN, and of ``torch.jit.load`` with one hash."""
     import torch
 
     from rllte import torchscript
@@ -147,9 +147,10 @@ def this_hub_on_s3(folder: Path, server: S3Server) -> str:
 
 
 def new_process(url: str) -> tuple[float, float]:
-    """Return the seconds of a cold table in a new process, by us and by dvc.api, from a git URL.
+    """Return the seconds to load a table from a git URL in a new process: ours and dvc.api's.
 
-    Of ours, the catalogue of the revision is there; it is a tag, branch or commit that was used before.
+    The table is not in the cache, but our catalogue of the revision is, as for any tag, branch or commit that
+    was used before.
     """
     commit = make_source(url, "HEAD").commit
     path, names = "data/minigrid/ppo/Empty-5x5-v0/scores.parquet", ("Empty-5x5-v0", "ppo")
@@ -160,7 +161,7 @@ def new_process(url: str) -> tuple[float, float]:
 
 
 def requests(root: Path, server: S3Server, cache: Path) -> int:
-    """Return how many requests all scores and curves of the benchmark take, loaded one by one."""
+    """Return the number of requests to load all scores and curves of the benchmark one by one."""
     os.environ["RLLTE_HUB_CACHE"] = str(cache / "requests")
     before, hub = server.num_requests(), Atari(root)
     for cell in CELLS:
@@ -181,7 +182,7 @@ def many_rows(folder: Path) -> float:
 
 
 def pull_all(source: Source, server: S3Server, cache: Path) -> tuple[float, float]:
-    """Return the seconds of pulling all, and of as many GETs into files by a pool of threads."""
+    """Return the seconds to pull all models, and to GET as many objects into files with a pool of threads."""
     artifacts = [one for one in source.catalogue.all_artifacts() if one.kind == "model"]
     filesystem = server.filesystem(anonymous=True)
 
@@ -216,7 +217,7 @@ def report(name: str, pair: tuple[float, float], limit: str) -> float:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
 def main(as_json: bool) -> None:
-    """Measure loads that are warm, cold and many."""
+    """Measure warm loads, cold loads and many loads."""
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name, s3_server(Path(name) / "s3") as server:
         folder = Path(name)

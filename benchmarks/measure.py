@@ -1,4 +1,4 @@
-"""One measurement of ``throughput.py`` in a process of its own; prints a line of JSON."""
+"""Make one measurement of ``throughput.py`` in its own process, and print it as a line of JSON."""
 
 import json
 import resource
@@ -27,7 +27,7 @@ from rllte.torch_setup import keep_freed_memory
 
 ROOT = Path(__file__).parents[1]
 WARM_UP = 100  # env steps with learning before an off-policy agent is timed
-CHUNK = 100  # env steps between two looks at the clock
+CHUNK = 100  # env steps between two readings of the clock
 
 
 class Timed:
@@ -63,7 +63,7 @@ def measure_gemm() -> Result:
 
 
 def measure_ours(case: Case, seconds: float) -> Result:
-    """Return the rate of training as ``Agent.train`` does it, without the curve's evaluations."""
+    """Return the rate of training as in ``Agent.train``, but without the evaluations for the curve."""
     agent = BENCHMARK_CLASSES[case.benchmark](ROOT).load_apis(
         case.env_id, case.agent, scale="published", num_threads=torch.get_num_threads()
     )
@@ -84,7 +84,10 @@ def update(agent: Agent, envs: Envs, obs: torch.Tensor) -> torch.Tensor:
 
 
 def on_policy(agent: OnPolicyAgent, envs: Envs, obs: torch.Tensor, seconds: float, with_bare: bool) -> Result:
-    """Time updates, and bare passes over as many samples, half of them before each update and half after."""
+    """Time updates, and bare passes over as many samples.
+
+    Half of the bare passes run before each update, half after it.
+    """
     config = agent.config
     samples, obs = agent.collect(agent.network, envs, obs)
     one_batch = Batch(*(part[: config.batch_size] for part in samples))
@@ -111,7 +114,7 @@ def on_policy(agent: OnPolicyAgent, envs: Envs, obs: torch.Tensor, seconds: floa
 
 
 def bare_passes(network: nn.Module, obs: torch.Tensor, num_batches: int) -> None:
-    """Run a network forward and backward on one minibatch, and nothing else."""
+    """Run only the forward and backward passes of a network on one minibatch."""
     for _ in range(num_batches):
         network.zero_grad()
         logits, values = network(obs)
@@ -119,7 +122,7 @@ def bare_passes(network: nn.Module, obs: torch.Tensor, num_batches: int) -> None
 
 
 def off_policy(agent: OffPolicyAgent, envs: Envs, obs: torch.Tensor, seconds: float) -> Result:
-    """Time env steps, each with a gradient step, after those that only fill the replay."""
+    """Time env steps, each with a gradient step, after the steps that only fill the replay."""
 
     def train(num_steps: int) -> None:
         nonlocal obs
@@ -165,7 +168,7 @@ def measure_peer(case: Case, vec_env: str, seconds: float) -> Result:
 @click.option("--threads", default=0)
 @click.option("--peer-threads", default=0)
 def main(name: str, who: str, seconds: float, threads: int, peer_threads: int) -> None:
-    """Measure ``ours``, ``gemm``, or stable-baselines3 with a vector of environments of its own."""
+    """Measure ``ours``, ``gemm``, or stable-baselines3 with one kind of its vectors of environments."""
     case = CASES[name]
     num_threads = {"gemm": CORES, "ours": threads or case.num_threads}.get(who, peer_threads)
     if num_threads:

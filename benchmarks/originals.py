@@ -1,9 +1,9 @@
-"""Published models played in the simulators' original packages: minigrid, dm_control and, if there, ale-py.
+"""Play published models in the simulators' original packages: minigrid, dm_control and, if installed, ale-py.
 
-Models were trained and scored in envpool. Here each plays new episodes in the package that others use, by the
-protocol of its cell, and the mean is set beside the published one. z is their difference in standard errors:
-of many runs, one in twenty should lie beyond 2, and none beyond 4. Procgen's package has no wheels for this
-Python: see ``originals_procgen.py``.
+Models were trained and scored in envpool. Here each model plays new episodes in the original package, by the
+protocol of its cell, and the table shows their mean beside the published one. z is the difference of the two
+in standard errors. Of many runs, one in twenty should lie beyond 2, and none beyond 4. Procgen's package has
+no wheels for this Python: see ``originals_procgen.py``.
 
     python benchmarks/originals.py minigrid/ppo/DoorKey-5x5-v0/seed-0 --num-episodes 100
 """
@@ -25,7 +25,7 @@ from rllte.names import Cell, Run
 
 
 class FireReset(gym.Wrapper):
-    """Presses FIRE at the start of a game that has it."""
+    """Presses FIRE at the start of a game that has this action."""
 
     def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
         obs, info = self.env.reset(**options)
@@ -35,7 +35,7 @@ class FireReset(gym.Wrapper):
 
 
 def minigrid(env_id: str) -> gym.Env:
-    """Return a grid world that shows the agent's view alone."""
+    """Return a grid world whose observation is the agent's view alone."""
     from minigrid.wrappers import ImgObsWrapper
 
     return ImgObsWrapper(gym.make(f"MiniGrid-{env_id}"))
@@ -47,7 +47,7 @@ def dmc(env_id: str) -> gym.Env:
 
 
 def atari(env_id: str) -> gym.Env:
-    """Return a game in its own score: frame skip 4, 84 × 84 grey, a stack of 4, no sticky actions."""
+    """Return a game with its own score: frame skip 4, 84 × 84 grey, a stack of 4, no sticky actions."""
     import ale_py
 
     gym.register_envs(ale_py)
@@ -92,7 +92,7 @@ def play(run: Run, deterministic: bool, num_episodes: int) -> np.ndarray:
 
 
 def published() -> dict[str, tuple[Run, dict[str, Any], int]]:
-    """Return all published runs by name, with the row of their cell and which of its seeds they are."""
+    """Return all available runs by name, with the row of the cell and the index of the run's seed in it."""
     return {
         str(run): (run, row, i)
         for row in available()

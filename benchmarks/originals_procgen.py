@@ -1,6 +1,7 @@
-"""Published Procgen models played in the original package, procgen 0.10.7.
+"""Play published Procgen models in the original package, procgen 0.10.7.
 
-It has wheels up to Python 3.10 only, so it has an environment of its own; models are read from the checkout::
+That package has wheels up to Python 3.10 only, so it needs its own environment. Models are read from the
+checkout::
 
     python3.10 -m venv original
     original/bin/pip install procgen==0.10.7 "numpy<2" torch==2.13.0
@@ -23,7 +24,7 @@ LEVELS = {
 
 @torch.no_grad()
 def play(game: str, seed: int, split: str, num_episodes: int) -> np.ndarray:
-    """Return the returns ``(num_episodes,)`` of the same number of episodes in every environment."""
+    """Return the returns ``(num_episodes,)`` of episodes, the same number from every environment."""
     model = torch.jit.load(f"models/procgen/ppo/{game}/seed-{seed}/model.pt").eval()
     env = ProcgenGym3Env(
         num=NUM_ENVS, env_name=game, distribution_mode="easy", rand_seed=11 + seed, **LEVELS[split]

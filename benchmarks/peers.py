@@ -1,4 +1,4 @@
-"""stable-baselines3's agents with the settings of ours; what is no setting is as it comes."""
+"""stable-baselines3's agents with our settings; everything that we have no setting for is its default."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ def atari(env_id: str, settings: PPOConfig, vec_env: str) -> stable_baselines3.P
 
 
 def minigrid(env_id: str, settings: PPOConfig, vec_env: str) -> stable_baselines3.PPO:
-    """Return PPO with the network of ours on a grid world, which sees the agent's view alone."""
+    """Return PPO with our network on a grid world whose observation is the agent's view alone."""
     from minigrid.wrappers import ImgObsWrapper
 
     env = make_vec_env(

@@ -1,4 +1,4 @@
-"""The planner beside `dvc status` and `dvc repro`, on a synthetic repository of thousands of stages."""
+"""Time our planner, `dvc status` and `dvc repro` on a synthetic repository of thousands of stages."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def make_recipes(root: Path, num_runs: int, pipelines: str = "*/*") -> None:
-    """Write a repository of whose pipelines some list so many runs in all, and none is trained."""
+    """Write a repository in which the given pipelines list ``num_runs`` untrained runs in total."""
     for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", "README.md"):
         shutil.copy(ROOT / name, root / name)
     shutil.copytree(ROOT / "references", root / "references")
@@ -43,7 +43,7 @@ def make_recipes(root: Path, num_runs: int, pipelines: str = "*/*") -> None:
 
 
 def make_repository(root: Path, num_runs: int) -> list[str]:
-    """Write a repository whose runs have small files, all recorded; return the files of its stages."""
+    """Write a repository whose runs have small, recorded files; return the paths of its dvc.yaml files."""
     make_recipes(root, num_runs)
     files = sorted(str(path.relative_to(root)) for path in root.glob("pipelines/*/*/dvc.yaml"))
     entries = {}
@@ -56,12 +56,12 @@ def make_repository(root: Path, num_runs: int) -> list[str]:
                 stage.save(run_cache=False)
                 stage.commit()
                 entries[f"{file}:{stage.name}"] = entry_text(to_single_stage_lockfile(stage))
-    merge_entries(root, entries)  # one write of each lock, where `dvc commit` writes it for each stage
+    merge_entries(root, entries)  # writes each lock once; `dvc commit` would write it once for each stage
     return files
 
 
 def seconds(*command: str, cwd: Path) -> float:
-    """Return how long a command takes."""
+    """Return how many seconds a command takes."""
     start = time.perf_counter()
     subprocess.run(command, cwd=cwd, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start
@@ -72,7 +72,7 @@ def seconds(*command: str, cwd: Path) -> float:
 @click.option("--repeats", default=1, help="The median counts; one takes some minutes, most of them in DVC.")
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
 def main(num_runs: int, repeats: int, as_json: bool) -> None:
-    """Time the three side by side, each in a new process."""
+    """Time the three commands in turn, each in a new process."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         files = make_repository(root, num_runs)

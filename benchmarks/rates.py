@@ -1,7 +1,7 @@
-"""What training costs: env steps for each second of processor time, and core hours for all runs.
+"""Measure what training costs: env steps per second of processor time, and core hours for all runs.
 
-One thread, the paper's hyper-parameters, without the curve's evaluations. Other work on the machine slows a
-second of processor time down only a little, so this needs no quiet machine.
+Training uses one thread and the paper's hyper-parameters, without the evaluations for the curve. Other work
+on the machine hardly slows down a second of processor time, so this needs no quiet machine.
 """
 
 import json
@@ -26,7 +26,7 @@ PIPELINES = (
 
 
 def rate(agent: Agent, seconds: float) -> float:
-    """Return the env steps of whole updates for each second of processor time."""
+    """Return the env steps per second of processor time, measured over whole updates."""
     num_envs = agent.config.num_envs
     envs = agent.make_envs(num_envs, env_seeds(agent.seed, "train", 0, num_envs), True)
     obs, _ = envs.reset()
@@ -43,7 +43,7 @@ def rate(agent: Agent, seconds: float) -> float:
 
 
 def env_steps_of_all_runs(benchmark: str, agent: str) -> int:
-    """Return the env steps of all runs of the support list at the paper scale."""
+    """Return the env steps of all runs that the support list plans for an agent, at the paper scale."""
     support = Project(ROOT).support(benchmark)
     cells = [Cell(benchmark, agent, env_id) for env_id in support.env_ids]
     return support.num_seeds * sum(support.budget(cell) for cell in cells)

@@ -1,4 +1,4 @@
-"""What the coordinator of `rllte-hub run` costs: thousands of tasks that only sleep, on pretended cores."""
+"""Measure the cost of `rllte-hub run`'s coordinator, with thousands of sleeping tasks on simulated cores."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from rllte.runner.workspaces import Checkout
 
 
 def sleep(place: Checkout, task: Task, board: Any) -> Outcome:
-    """Do nothing for a moment, and return entries as a real task does."""
+    """Sleep for a moment, and return entries as a real task does."""
     board.put.remote(task.name, {"stage": "sleep", "node": "here"})
     time.sleep(0.05)
     entry = {"cmd": "sleep", "outs": [{"path": "x", "hash": "md5", "md5": "0" * 32, "size": 1}]}
@@ -36,7 +36,7 @@ def sleep(place: Checkout, task: Task, board: Any) -> Outcome:
 @click.option("--cores", default=16, help="That Ray is told there are.")
 @click.option("--json", "as_json", is_flag=True, help="End with one line of JSON.")
 def main(num_tasks: int, cores: int, as_json: bool) -> None:
-    """Measure the coordinator's own processor time for each task, and count the writes of dvc.lock."""
+    """Measure the coordinator's processor time for each task, and count the writes of dvc.lock."""
     writes = []
     write_bytes = lock.write_bytes
     lock.write_bytes = lambda path, data: (writes.append(path), write_bytes(path, data))  # type: ignore

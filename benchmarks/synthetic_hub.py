@@ -1,4 +1,4 @@
-"""A hub of any size with made-up numbers: the layout of a real one, nothing trained."""
+"""Make a hub of any size with made-up numbers: it has the layout of a real one, but nothing was trained."""
 
 import json
 import shutil
@@ -51,7 +51,7 @@ def cell_files(cell: Cell, num_seeds: int, model_bytes: int) -> Iterator[tuple[d
 
 
 def make_hub(root: Path, cells: list[Cell], num_seeds: int, model_bytes: int, server: S3Server) -> None:
-    """Write a checkout whose artifacts are in the server's bucket alone, and commit it."""
+    """Write and commit a checkout whose artifacts are only in the server's bucket."""
     objects: dict[str, bytes] = {}
 
     def listed(row: dict[str, Any], data: bytes) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def cell_row(cell: Cell, num_seeds: int) -> dict[str, Any]:
 
 
 def write_checkout(root: Path, content: dict[str, Any], server: S3Server) -> None:
-    """Write catalogue, settings and one file that DVC tracks, its first table, and commit them."""
+    """Write and commit catalogue, settings and one file that DVC tracks, the first table."""
     (root / ".dvc").mkdir(parents=True)
     server.add_remotes(root)
     settings = (root / ".dvc/config.local").read_text()

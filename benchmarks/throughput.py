@@ -1,10 +1,10 @@
-"""Env steps per second of our training beside stable-baselines3's, and both as shares of the machine's peak.
+"""Measure training, ours and stable-baselines3's: env steps per second, and shares of the machine's peak.
 
-Each measurement is a process of its own (``measure.py``), so that none warms another. In a repeat every
-contender trains once, and the next repeat has them in reverse order. A ratio is that of the two rates of one
-repeat, and the median over repeats counts; of several peers the one with the higher median is compared.
-Shares of the peak count the floating-point operations of gradient steps alone. The machine should do nothing
-else: an hour on two cores with the defaults, half of it Procgen's.
+Each measurement runs in its own process (``measure.py``), so that none warms up another. In a repeat every
+contender trains once; the next repeat has them in reverse order. A ratio compares the two rates of one
+repeat, and the result is the median over repeats. If there are several peers, the one with the higher median
+is compared. Shares of the peak count only the floating-point operations of gradient steps. The machine should
+do nothing else. With the defaults it takes an hour on two cores, half of it for Procgen.
 
     python benchmarks/throughput.py --cases dmc_sac,minigrid_ppo --repeats 3 --seconds 10
 """
@@ -28,20 +28,21 @@ Result = dict[str, float]
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained, against whom, and what is asked of it.
+    """What is trained, the peers, and the results that are required.
 
     Attributes:
-        benchmark: Its name.
-        agent: Its settings are those of its pipeline, for the peers as well.
-        env_id: The environment.
-        num_threads: Of PyTorch and of the environments, for ours; a peer has its own default, all cores.
-        peers: stable-baselines3 with these vectors of environments.
-        peer_modules: What the peers import.
-        ratio: The least ratio of rates that is asked for.
-        update_share: The least rate of the update phase, as a share of that of bare forward and backward
-            passes; None where it is not measured.
-        max_rss_bytes: What the process may take of memory at its most.
-        max_replay_bytes: What a full replay may take.
+        benchmark: Name of the benchmark.
+        agent: Name of the agent. The peers use the settings of its pipeline, too.
+        env_id: Name of the environment.
+        num_threads: Number of threads of PyTorch and of the environments in our training. A peer uses its own
+            default, all cores.
+        peers: The kinds of vectors of environments with which stable-baselines3 is measured.
+        peer_modules: The modules that the peers import.
+        ratio: Smallest accepted ratio of our rate to the peer's.
+        update_share: Smallest accepted rate of the update phase, as a share of the rate of bare forward and
+            backward passes; None if it is not measured.
+        max_rss_bytes: Largest accepted memory of the process, in bytes.
+        max_replay_bytes: Largest accepted size of a full replay, in bytes.
     """
 
     benchmark: str
@@ -82,7 +83,7 @@ CASES = {
         "minigrid",
         "ppo",
         "DoorKey-5x5-v0",
-        1,  # sharing out layers this small takes longer than computing them
+        1,  # splitting layers this small between threads takes longer than computing them
         peers=("DummyVecEnv",),
         peer_modules=("stable_baselines3", "minigrid"),
         ratio=2.0,
@@ -92,7 +93,7 @@ CASES = {
 
 
 def measure(name: str, who: str, options: Sequence[str]) -> Result:
-    """Return what ``measure.py`` prints of ``"ours"``, of a peer, or of ``"gemm"``, the machine's peak."""
+    """Return what ``measure.py`` prints for ``"ours"``, for a peer, or for ``"gemm"``, the machine's peak."""
     command = [sys.executable, str(Path(__file__).with_name("measure.py")), name, who, *options]
     env = {key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
     done = subprocess.run(command, capture_output=True, text=True, env=env)
@@ -112,7 +113,7 @@ def contenders(case: Case) -> list[str]:
 
 
 def run_case(name: str, repeats: int, options: Sequence[str]) -> dict[str, list[Result]]:
-    """Measure the peak and every contender ``repeats`` times; returns the results of each."""
+    """Measure the peak and every contender ``repeats`` times; return the results of each."""
     order = ["gemm", *contenders(CASES[name])]
     results: dict[str, list[Result]] = {who: [] for who in order}
     for i in range(repeats):
@@ -142,12 +143,12 @@ def fastest_peer(results: dict[str, list[Result]]) -> str | None:
 
 
 def summarize(name: str, results: dict[str, list[Result]], peak: float) -> dict[str, float | None]:
-    """Return the numbers of a case; None where it has no such number.
+    """Return the numbers of a case; a number that the case does not have is None.
 
     Args:
-        name: Of the case.
-        results: Of each contender.
-        peak: Of the machine, in FLOP/s.
+        name: Name of the case.
+        results: Results of each contender.
+        peak: Peak of the machine, in FLOP/s.
     """
     ours, peer = results["ours"], fastest_peer(results)
     flops_per_step = ours[0]["flops_per_step"]
@@ -165,7 +166,7 @@ def summarize(name: str, results: dict[str, list[Result]], peak: float) -> dict[
 
 
 def line(title: str, value: str, limit: str = "", reached: bool = True, each: Iterable[float] = ()) -> str:
-    """Return a line for people: a number, what was asked for, and of which numbers it is the median."""
+    """Return a line of the report: a number, its limit, and the values of which it is the median."""
     asked = f"   asked for {limit}: {'reached' if reached else 'NOT reached'}" if limit else ""
     values = ", ".join(f"{one:.4g}" for one in each)
     return f"  {title:36}{value:>12}{asked}" + (f"   of {values}" if values else "")
@@ -181,7 +182,7 @@ def rate_lines(results: dict[str, list[Result]]) -> list[str]:
 
 
 def describe(name: str, results: dict[str, list[Result]], numbers: dict[str, float | None]) -> list[str]:
-    """Return the lines for people about a case."""
+    """Return the lines of the report about a case."""
     case, ours, peer = CASES[name], results["ours"], fastest_peer(results)
     lines = [f"\n{name}: {case.env_id}", *rate_lines(results)]
     if peer:

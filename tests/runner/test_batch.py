@@ -35,14 +35,14 @@ def test_a_batch_gives_the_bytes_of_the_stages_one_by_one_and_dvc_calls_it_clean
     assert f"train {RUNS[1]}\n" in (untrained / f"scratch/logs/{RUNS[1]}.log").read_text()
     # what no run touches any more is neither run nor recorded again
     before = (untrained / LOCK).stat().st_mtime_ns
-    assert "0 tasks done, 0 failed" in run(untrained)
+    assert "0 tasks finished, 0 failed" in run(untrained)
     assert (untrained / LOCK).stat().st_mtime_ns == before
 
 
 def test_what_is_recorded_but_not_here_is_pulled_not_trained(published_hub, tmp_path):
     root = tmp_path / "clone"
     git(tmp_path, "clone", "-q", str(published_hub), str(root))
-    assert "0 tasks done, 0 failed" in run(root)
+    assert "0 tasks finished, 0 failed" in run(root)
     assert hashes(root) == hashes(published_hub)
 
 
@@ -151,12 +151,12 @@ def test_a_machine_without_what_a_run_asks_for_is_an_error_not_a_long_wait(untra
     edit_yaml(
         untrained / "pipelines/minigrid/params.yaml", lambda params: params.update(resources={"num_gpus": 64})
     )
-    assert "asks for 64 GPU, and this machine has 0" in run(untrained, code=1)
+    assert "asks for 64 GPU, but this machine has 0" in run(untrained, code=1)
 
 
 def test_a_remote_that_is_a_folder_is_refused_for_a_cluster_without_a_shared_folder(untrained):
     errors = run(untrained, "--address", "127.0.0.1:1", code=1)
-    assert "The DVC remote 'hub' is a folder, which nodes that share no folder cannot reach" in errors
+    assert "The DVC remote 'hub' is a folder on this machine, which other nodes cannot reach" in errors
 
 
 def test_parameters_that_change_while_a_stage_runs_are_not_recorded(published_hub, tmp_path):

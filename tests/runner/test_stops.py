@@ -56,6 +56,6 @@ def test_a_second_coordinator_says_who_the_first_is_and_stops(untrained):
     wait_for(lambda: (untrained / ".dvc/tmp/rllte-hub/run.lock").exists(), process)
     wait_for(lambda: (untrained / ".dvc/tmp/rllte-hub/run.lock").read_text(), process)
     errors = run(untrained, code=1)
-    assert f"Another rllte-hub run works on {untrained}: process {process.pid} on " in errors
+    assert f"Another rllte-hub run is working on {untrained}: process {process.pid} on " in errors
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)

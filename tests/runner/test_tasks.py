@@ -103,7 +103,7 @@ def test_resources_come_from_params_and_fewer_cores_than_threads_are_refused(tmp
     assert [task.options for task in work.runs] == [options] * len(RUNS)
     assert work.last.options == {**options, "num_gpus": 0}, "export computes on the CPU"
     edit_yaml(root / PARAMS, lambda params: params["differs"]["train"].update(num_threads=2))
-    with pytest.raises(HubError, match=r"computes with 2 threads, .* and gets --threads 1"):
+    with pytest.raises(HubError, match=r"computes with 2 threads .*, but --threads is 1"):
         stale_work(Project(root), Plan(root), anything, threads=1)
 
 

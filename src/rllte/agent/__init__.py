@@ -1,6 +1,6 @@
-"""Agents, one file each: config, networks, agent, update, in that order.
+"""Agents, one file each, whose parts are always in this order: config, networks, agent, update.
 
-``AGENTS`` maps a name to a class; what it names is imported when used.
+``AGENTS`` maps a name to a class, which is imported at its first use.
 """
 
 AGENTS = {

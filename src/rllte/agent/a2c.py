@@ -1,11 +1,14 @@
 """Advantage actor-critic for discrete actions, the synchronous form of A3C.
 
 Paper: Mnih et al., 2016, https://arxiv.org/abs/1602.01783. Reference code:
-ikostrikov/pytorch-a2c-ppo-acktr-gail and, on MiniGrid, lcswillems/rl-starter-files. It differs from them in
-four things: Adam in place of RMSprop, as the original hub's settings have it; generalized advantages with
-λ = 0.95 also on Atari, where the former takes n-step returns (λ = 1); an episode that was truncated is
-bootstrapped from its own last observation; and the third convolution on Atari has 64 channels, as Mnih et al.
-(2015) have it, not 32.
+ikostrikov/pytorch-a2c-ppo-acktr-gail and, on MiniGrid, lcswillems/rl-starter-files. This agent differs from
+them in four ways:
+
+* It uses Adam instead of RMSprop, as in the original hub's settings.
+* It uses generalized advantages with λ = 0.95 also on Atari. There ikostrikov's code takes n-step returns
+  (λ = 1).
+* It bootstraps a truncated episode from the episode's own last observation.
+* The third convolution on Atari has 64 channels, as in Mnih et al. (2015), not 32.
 """
 
 import torch
@@ -27,12 +30,12 @@ class A2C(OnPolicyAgent):
 
 
 def a2c_loss(output: tuple[torch.Tensor, torch.Tensor], batch: Batch, config: OnPolicyConfig) -> torch.Tensor:
-    """Return the policy gradient's loss plus the squared value error minus the entropy, weighted.
+    """Return the A2C loss: policy loss + ``vf_coef`` · squared value error - ``ent_coef`` · entropy.
 
     Args:
-        output: Logits ``(batch, num_actions)`` and values ``(batch,)`` of the present network.
-        batch: The samples.
-        config: Weights.
+        output: Logits ``(batch, num_actions)`` and values ``(batch,)`` of the current network.
+        batch: The minibatch.
+        config: Gives the two weights.
     """
     logits, values = output
     log_probs, entropy = log_probs_and_entropy(logits, batch.actions)

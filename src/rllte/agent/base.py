@@ -23,7 +23,7 @@ from rllte.seeding import env_seeds
 from rllte.torch_setup import deterministic_cudnn, keep_freed_memory, torch_device, torch_threads
 
 MakeEnvs = Callable[[int, Sequence[int], bool], Envs]
-"""Takes how many environments to make, a seed for each, and whether they are for training."""
+"""Makes environments; takes their number, a seed for each, and whether they are for training."""
 
 
 _BUILD_THREADS = 2
@@ -37,11 +37,11 @@ class Agent(abc.ABC):
 
     Args:
         config: An instance of ``Config``.
-        settings: How training is run and watched.
+        settings: Settings of training and of its evaluations.
         make_envs: Makes vectors of environments.
-        seed: Decides initial weights, drawn actions and minibatches, and the environments' seeds.
+        seed: Determines initial weights, sampled actions, minibatches and the environments' seeds.
         device: Device of the networks.
-        num_train_steps: Env steps that ``train`` makes by default.
+        num_train_steps: Default number of env steps of ``train``.
         env_name: Name of the environment. A checkpoint belongs to one environment.
     """
 
@@ -89,14 +89,14 @@ class Agent(abc.ABC):
     @property
     @abc.abstractmethod
     def steps_per_update(self) -> int:
-        """Number of env steps of one ``update``."""
+        """Number of env steps in one ``update``."""
 
     @abc.abstractmethod
     def update(self, envs: Envs, obs: torch.Tensor) -> torch.Tensor:
         """Act for ``steps_per_update`` env steps from ``obs``, learn, and return the next ``obs``."""
 
     def start_segment(self) -> None:  # noqa: B027
-        """Prepare for environments that start anew."""
+        """Prepare for new environments, which begin new episodes."""
 
     def extra_state(self) -> dict[str, Any]:
         """Return what resuming needs besides modules, optimizers and the generator."""
@@ -107,7 +107,7 @@ class Agent(abc.ABC):
 
     @property
     def env_step(self) -> int:
-        """Env steps so far: agent steps over all parallel environments, before frame skip."""
+        """Number of env steps so far: agent steps over all parallel environments, before frame skip."""
         return self.num_updates * self.steps_per_update
 
     def train(
@@ -121,11 +121,11 @@ class Agent(abc.ABC):
     ) -> pa.Table:
         """Train until the agent has made this many env steps in total, rounded up to whole updates.
 
-        A larger number extends training that has ended. The environments then start anew, and the new
-        points of the curve are as far apart as the larger number puts them.
+        A larger number extends training that has ended. Training then continues in new environments, and
+        the larger number determines the distance between the new points of the curve.
 
         Args:
-            num_train_steps: A whole number, also written ``2.5e+7``. The default is the recipe's.
+            num_train_steps: A whole number, which may be written ``2.5e+7``. The default is the recipe's.
             log: A ``.csv`` or ``.parquet`` file. The curves are written to it at each of their points.
             resume: A checkpoint file, written at each checkpoint. If it exists, training resumes from it.
                 Training that was interrupted then ends with the same bytes as training that was not.
@@ -166,10 +166,10 @@ class Agent(abc.ABC):
         return math.ceil(whole_number("num_train_steps", num_train_steps) / self.steps_per_update)
 
     def _next_segment(self, total: int) -> tuple[list[int], int]:
-        """Return the seeds of the environments until the next checkpoint, and its number of updates.
+        """Return the environments' seeds until the next checkpoint, and the checkpoint's number of updates.
 
-        Training that ended within a segment and is extended there starts new environments, so it needs
-        other seeds than the segment's first part had.
+        Training may have ended within a segment and be extended from there. The new environments then need
+        other seeds than those of the segment's first part.
         """
         length = max(1, self.settings.checkpoint_steps // self.steps_per_update)
         segment, updates_of_it = divmod(self.num_updates, length)
@@ -197,7 +197,7 @@ class Agent(abc.ABC):
             try:
                 obs = self.update(envs, obs)
             except RuntimeError:
-                self._check_finite()  # drawing from NaN probabilities is such an error
+                self._check_finite()  # sampling from NaN probabilities raises RuntimeError
                 raise
             self.num_updates += 1
             bar.update(self.steps_per_update)
@@ -208,7 +208,7 @@ class Agent(abc.ABC):
         envs.close()
 
     def record_episodes(self, infos: Mapping[str, Any]) -> None:
-        """Remember the episodes that ended in a training step for the next point of the curve."""
+        """Store the episodes that ended in a training step, for the next point of the curve."""
         if "_episode" in infos:
             ended = infos["_episode"]
             self._ended += np.stack([infos["episode"]["r"], infos["episode"]["l"]], axis=1)[ended].tolist()
@@ -221,7 +221,7 @@ class Agent(abc.ABC):
         )
         if self._ended:
             train_row = [*np.mean(self._ended, axis=0).tolist(), len(self._ended)]
-        else:  # no episode ended since the previous point: its value stays
+        else:  # no episode ended since the previous point, so repeat its values
             last = [row[2:4] for row in self._rows if row[0] == 0][-1:]
             train_row = [*(last[0] if last else (math.nan, math.nan)), 0]
         self._ended = []
@@ -236,11 +236,12 @@ class Agent(abc.ABC):
             )
 
     def evaluate(self, seeds: Sequence[int], num_episodes: int | None = None) -> tuple[Any, Any]:
-        """Play whole episodes in new environments with the policy as it stands.
+        """Play whole episodes in new environments with the current policy.
 
         Args:
             seeds: One seed for each environment.
-            num_episodes: Total number, a multiple of the number of seeds. The default is the settings'.
+            num_episodes: Total number of episodes, a multiple of the number of seeds. The default is the
+                settings' ``num_eval_episodes``.
 
         Returns:
             Undiscounted returns ``(num_episodes,)`` float64 and lengths ``(num_episodes,)`` int64 in agent

@@ -1,10 +1,13 @@
-"""Decoupled advantage actor-critic: a policy that also predicts advantages, and a value function apart.
+"""Decoupled advantage actor-critic: a policy that also predicts advantages, and a separate value function.
 
-Paper: Raileanu and Fergus, 2021, https://arxiv.org/abs/2102.10330. Reference code: rraileanu/idaac. It
-differs from the reference in four things: the value loss is weighted by ``vf_coef``, which with Adam
-matters to little but the clipping of gradients; the encoder's linear layer begins uniform, not orthogonal;
-a residual block adds to its input, as IMPALA's does, where the reference's activation has rectified the input
-in place; and an episode that was truncated is bootstrapped from its own last observation.
+Paper: Raileanu and Fergus, 2021, https://arxiv.org/abs/2102.10330. Reference code: rraileanu/idaac. This
+agent differs from the reference in four ways:
+
+* ``vf_coef`` weights the value loss. With Adam this affects little but the clipping of gradients.
+* The encoder's linear layer is initialised uniformly, not orthogonally.
+* A residual block adds to its input, as in IMPALA. In the reference, the activation has rectified that input
+  in place.
+* It bootstraps a truncated episode from the episode's own last observation.
 """
 
 from dataclasses import dataclass
@@ -22,14 +25,14 @@ from rllte.agent.rollout import Batch
 
 @dataclass(frozen=True, kw_only=True)
 class DAACConfig(OnPolicyConfig):
-    """Settings of DAAC in addition to those of every on-policy agent; ``n_epochs`` is the policy's.
+    """Settings of DAAC in addition to those of every on-policy agent; ``n_epochs`` applies to the policy.
 
     Attributes:
         value_epochs: Number of passes of the value function over the samples of an update.
-        value_freq: Number of updates of the policy for one of the value function.
-        adv_coef: Weight of the squared error of predicted advantages.
-        clip_range: ε of the clipped objective.
-        clip_range_vf: How far a value may move from its old one in the value loss.
+        value_freq: Number of policy updates for each update of the value function.
+        adv_coef: Weight of the squared error of predicted advantages in the policy's loss.
+        clip_range: Clip range ε of the policy's objective.
+        clip_range_vf: Largest change of a value from its old value in the clipped value loss.
     """
 
     value_epochs: int
@@ -40,7 +43,7 @@ class DAACConfig(OnPolicyConfig):
 
 
 class AdvantagePolicy(nn.Module):
-    """A policy with a head that predicts the advantage of an action from the same features."""
+    """A policy with a second head, which predicts the advantage of an action from the same features."""
 
     def __init__(self, policy: DiscretePolicy, feature_dim: int, num_actions: int) -> None:
         super().__init__()
@@ -56,7 +59,7 @@ class AdvantagePolicy(nn.Module):
 
 
 class DAAC(OnPolicyAgent):
-    """An on-policy agent whose policy and value function share nothing."""
+    """An on-policy agent whose policy and value function share no parameters."""
 
     Config = DAACConfig
     config: DAACConfig
@@ -77,7 +80,7 @@ class DAAC(OnPolicyAgent):
         self._prepare()
 
     def update(self, envs: Envs, obs: torch.Tensor) -> torch.Tensor:
-        """Collect a rollout and pass over it for the policy, then, every so often, for the value function."""
+        """Collect a rollout and train the policy; train the value function every ``value_freq`` updates."""
         config = self.config
         samples, obs = self.collect(lambda obs: (self.policy(obs), self.critic(obs)), envs, obs)
         self.minimize(self.loss, samples, config.n_epochs, "actor")
@@ -98,12 +101,14 @@ class DAAC(OnPolicyAgent):
 def daac_policy_loss(
     output: tuple[torch.Tensor, torch.Tensor], batch: Batch, config: DAACConfig
 ) -> torch.Tensor:
-    """Return the clipped policy loss plus the squared error of advantages minus the entropy, weighted.
+    """Return the policy's loss: clipped loss + ``adv_coef`` · advantage loss - ``ent_coef`` · entropy.
+
+    The advantage loss is the squared error of the predicted advantages.
 
     Args:
         output: Logits ``(batch, num_actions)`` and predicted advantages ``(batch,)``.
-        batch: The samples.
-        config: Clip range and weights.
+        batch: The minibatch.
+        config: Gives the clip range and the weights.
     """
     logits, predicted = output
     log_probs, entropy = log_probs_and_entropy(logits, batch.actions)

@@ -1,9 +1,10 @@
 """Deep deterministic policy gradient with two critics, for continuous actions in [-1, 1].
 
 Paper: Lillicrap et al., 2016, https://arxiv.org/abs/1509.02971. Reference code: the learner of
-facebookresearch/drqv2, on states in place of images. As there, the target is the smaller of two critics
-(Fujimoto et al., 2018) and the actor has no target network; it differs from the reference in its constant
-exploration noise, one-step returns, and no noise on actions in the losses, the target's or the actor's.
+facebookresearch/drqv2, applied to states instead of images. As in the reference, the target uses the smaller
+value of two critics (Fujimoto et al., 2018), and the actor has no target network. This agent differs from the
+reference in three ways: its exploration noise is constant, its returns are one-step, and the losses add no
+noise to actions, neither in the target nor in the actor's loss.
 """
 
 from dataclasses import dataclass
@@ -22,14 +23,14 @@ class DDPGConfig(OffPolicyConfig):
     """Settings of DDPG in addition to those of every off-policy agent.
 
     Attributes:
-        exploration_noise: Standard deviation of the Gaussian noise on actions in training.
+        exploration_noise: Standard deviation of the Gaussian noise that training adds to actions.
     """
 
     exploration_noise: float
 
 
 class DeterministicActor(nn.Module):
-    """Observations to actions."""
+    """Network from observations to actions."""
 
     def __init__(self, obs_dim: int, hidden_dim: int, action_dim: int) -> None:
         super().__init__()
@@ -41,7 +42,7 @@ class DeterministicActor(nn.Module):
 
 
 class DDPG(OffPolicyAgent):
-    """An off-policy agent that climbs the gradient of its critics."""
+    """An off-policy agent whose deterministic policy follows the gradient of its critics."""
 
     Config = DDPGConfig
     config: DDPGConfig
@@ -63,11 +64,11 @@ class DDPG(OffPolicyAgent):
         self.replay = self.make_replay()
 
     def explore(self, obs: torch.Tensor) -> torch.Tensor:
-        """Return the policy's actions with noise."""
+        """Return the policy's actions with exploration noise."""
         return noisy(self.actor(obs), self.config.exploration_noise, self.generator)
 
     def learn(self, env_step: int) -> None:
-        """Take one gradient step for critic and actor, and move the target networks."""
+        """Take one gradient step for the critics and one for the actor, and move the target networks."""
         batch = self.replay.sample(self.config.batch_size, self.generator)
         with torch.no_grad():
             next_actions = self.actor(batch.next_obs)
@@ -85,13 +86,13 @@ class DDPG(OffPolicyAgent):
 def noisy(
     actions: torch.Tensor, std: float, generator: torch.Generator, clip: float = float("inf")
 ) -> torch.Tensor:
-    """Return actions with Gaussian noise, cut to [-1, 1]; gradients pass as if nothing had been cut.
+    """Return actions with Gaussian noise, clipped to [-1, 1]; the clipping does not stop gradients.
 
     Args:
         actions: ``(batch, action_dim)``.
         std: Standard deviation of the noise.
-        generator: Draws it.
-        clip: The largest noise.
+        generator: Random generator of the noise.
+        clip: Largest absolute value of the noise.
     """
     noise = std * torch.randn(actions.shape, generator=generator, device=actions.device)
     moved = actions + noise.clamp(-clip, clip)
@@ -101,13 +102,16 @@ def noisy(
 def critic_loss(
     critic: nn.Module, target_critic: nn.Module, batch: Transitions, next_actions: torch.Tensor
 ) -> torch.Tensor:
-    """Return both critics' squared errors from the reward and the smaller target value of what follows.
+    """Return the sum of both critics' mean squared errors from their common target.
+
+    The target is the reward plus the discounted value of the next actions, for which the smaller value of the
+    two target critics is taken.
 
     Args:
-        critic: Observations and actions to two values, each ``(batch,)``.
-        target_critic: The same, as it was a while ago.
+        critic: Maps observations and actions to two values, each ``(batch,)``.
+        target_critic: The slowly moving copy of ``critic``.
         batch: The transitions.
-        next_actions: ``(batch, action_dim)``, taken after them.
+        next_actions: ``(batch, action_dim)``, the actions at ``batch.next_obs``.
     """
     with torch.no_grad():
         q1, q2 = target_critic(batch.next_obs, next_actions)
@@ -117,6 +121,6 @@ def critic_loss(
 
 
 def actor_loss(actions: torch.Tensor, obs: torch.Tensor, critic: nn.Module) -> torch.Tensor:
-    """Return minus the mean of the smaller value of the actor's actions."""
+    """Return minus the mean over the batch of the smaller of both critics' values."""
     q1, q2 = critic(obs, actions)
     return -torch.min(q1, q2).mean()

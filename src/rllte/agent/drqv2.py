@@ -1,9 +1,11 @@
 """DrQ-v2: deterministic policy gradient from images that are shifted at random.
 
-Paper: Yarats et al., 2022, https://arxiv.org/abs/2107.09645. Reference code: facebookresearch/drqv2. It
-differs from the reference in three things: images are shifted by whole pixels without interpolation, which
-is the same up to rounding; an episode's last transitions sum fewer than ``n_steps`` rewards, where the
-reference leaves them out; and steps of the running episode are drawn too.
+Paper: Yarats et al., 2022, https://arxiv.org/abs/2107.09645. Reference code: facebookresearch/drqv2. This
+agent differs from the reference in three ways:
+
+* Images are shifted by whole pixels without interpolation, which is the same up to rounding.
+* An episode's last transitions sum fewer than ``n_steps`` rewards. The reference leaves them out.
+* Steps of the running episode are sampled, too.
 """
 
 from dataclasses import dataclass
@@ -25,13 +27,13 @@ class DrQv2Config(OffPolicyConfig):
 
     Attributes:
         update_interval: Number of env steps between two gradient steps.
-        n_steps: Number of steps whose rewards a target sums.
-        width: Number of channels of each of the encoder's layers.
-        feature_dim: Number of features of an encoded image that actor and critic see.
+        n_steps: Number of rewards that a target sums.
+        width: Number of channels of each layer of the encoder.
+        feature_dim: Number of features to which actor and critic each reduce an encoded image.
         std_start: Standard deviation of the exploration noise at env step 0.
         std_end: Standard deviation of the exploration noise after ``std_steps``.
-        std_steps: Number of env steps over which the deviation decreases linearly.
-        std_clip: Bound on the noise that losses add to actions.
+        std_steps: Number of env steps over which the standard deviation decreases linearly.
+        std_clip: Largest absolute value of the noise that the losses add to actions.
         pad: Largest shift of an image, in pixels.
     """
 
@@ -47,7 +49,7 @@ class DrQv2Config(OffPolicyConfig):
 
 
 class Trunk(nn.Sequential):
-    """Few features from many: a linear layer, normalised, squashed."""
+    """A linear layer, layer normalisation and tanh, which reduce an encoded image to few features."""
 
     def __init__(self, fan_in: int, feature_dim: int) -> None:
         linear = orthogonal(nn.Linear(fan_in, feature_dim), 1.0)
@@ -55,7 +57,7 @@ class Trunk(nn.Sequential):
 
 
 class PixelActor(nn.Module):
-    """Encoded images to actions in [-1, 1]."""
+    """Network from encoded images to actions in [-1, 1]."""
 
     def __init__(self, fan_in: int, config: DrQv2Config, action_dim: int) -> None:
         super().__init__()
@@ -68,7 +70,7 @@ class PixelActor(nn.Module):
 
 
 class PixelCritic(nn.Module):
-    """Encoded images and actions to two values."""
+    """Network from encoded images and actions to two values."""
 
     def __init__(self, fan_in: int, config: DrQv2Config, action_dim: int) -> None:
         super().__init__()
@@ -81,7 +83,7 @@ class PixelCritic(nn.Module):
 
 
 class PixelPolicy(nn.Module):
-    """Images to actions."""
+    """Network from images to actions: the encoder, then the actor."""
 
     def __init__(self, encoder: PixelCNN, actor: PixelActor) -> None:
         super().__init__()
@@ -93,7 +95,7 @@ class PixelPolicy(nn.Module):
 
 
 class DrQv2(OffPolicyAgent):
-    """An off-policy agent that sees images."""
+    """An off-policy agent that learns from images."""
 
     Config = DrQv2Config
     config: DrQv2Config
@@ -102,11 +104,11 @@ class DrQv2(OffPolicyAgent):
         """Make the networks, their optimizers and the replay."""
         config, (action_dim,) = self.config, self.action_space.shape
         if config.num_envs != 1:
-            raise HubError(f"num_envs is {config.num_envs}; DrQ-v2 learns from 1 environment.")
+            raise HubError(f"num_envs is {config.num_envs}; DrQ-v2 learns from one environment. Write 1.")
         obs_shape = self.observation_space.shape
         if len(obs_shape) != 3:
             raise HubError(
-                f"observations have shape {obs_shape}; DrQ-v2 sees images (channels, height, width)."
+                f"observations have shape {obs_shape}; DrQ-v2 needs images (channels, height, width)."
             )
         self.encoder = PixelCNN(obs_shape, config.width).to(self.device)
         fan_in = self.encoder.feature_dim
@@ -125,17 +127,17 @@ class DrQv2(OffPolicyAgent):
 
     @property
     def noise(self) -> float:
-        """Standard deviation of the noise on actions at this env step."""
+        """Standard deviation of the noise on actions at the current env step."""
         config = self.config
         fraction = min(1.0, self.env_step / config.std_steps)
         return config.std_start + fraction * (config.std_end - config.std_start)
 
     def explore(self, obs: torch.Tensor) -> torch.Tensor:
-        """Return the policy's actions with noise."""
+        """Return the policy's actions with exploration noise."""
         return noisy(self.policy(obs), self.noise, self.generator)
 
     def learn(self, env_step: int) -> None:
-        """Every ``update_interval`` env steps, take a gradient step for encoder, critic and actor."""
+        """Every ``update_interval`` env steps, take a gradient step for encoder, critics and actor."""
         config = self.config
         if env_step % config.update_interval:
             return
@@ -158,12 +160,12 @@ class DrQv2(OffPolicyAgent):
 
 
 def random_shift(images: torch.Tensor, pad: int, generator: torch.Generator) -> torch.Tensor:
-    """Shift each image by up to ``pad`` pixels in both directions; border pixels are repeated.
+    """Return images that are each shifted at random by up to ``pad`` pixels; border pixels are repeated.
 
     Args:
         images: ``(batch, channels, height, width)``.
-        pad: The largest shift.
-        generator: Draws the shifts.
+        pad: Largest shift in each direction, in pixels.
+        generator: Random generator of the shifts.
 
     Returns:
         Images of the same shape and dtype, in channels-last layout.

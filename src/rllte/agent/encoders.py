@@ -1,4 +1,4 @@
-"""Encoders: observations to features, one for each kind of observation."""
+"""Encoders: networks from observations to features, one for each kind of observation."""
 
 from typing import ClassVar
 
@@ -28,18 +28,18 @@ def xavier(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
 
 
 class Encoder(nn.Module):
-    """Images to features. The two attributes are explained in ``speed.py``."""
+    """Network from images to features. ``speed.py`` explains the two attributes."""
 
     memory_format: ClassVar[torch.memory_format] = torch.channels_last
     piece_size: ClassVar[int | None] = None
 
 
 class MiniGridCNN(Encoder):
-    """The small convolutional encoder of rl-starter-files for the agent's view, and a linear layer.
+    """The small convolutional encoder of rl-starter-files for the agent's view, followed by a linear layer.
 
-    ``(batch, 7, 7, 3)`` uint8 → ``(batch, feature_dim)`` float32. Object, colour and state codes
-    (0 to 10) enter as they are. Convolutions this small are more than twice as fast when written as linear
-    layers of patches, which compute the same.
+    ``(batch, 7, 7, 3)`` uint8 → ``(batch, feature_dim)`` float32. The codes of object, colour and state (0 to
+    10) are not scaled. Convolutions this small are more than twice as fast when they are computed as linear
+    layers on patches, with the same result.
     """
 
     memory_format = torch.contiguous_format
@@ -56,14 +56,18 @@ class MiniGridCNN(Encoder):
         x = torch.relu(self.conv1(patches(obs.float())))
         x = F.max_pool2d(x.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
         x = torch.relu(self.conv2(patches(x)))
-        x = torch.relu(self.conv3(x.flatten(1)))  # the one patch that is left
+        x = torch.relu(self.conv3(x.flatten(1)))  # only one patch is left
         return torch.relu(self.linear(x))
 
 
 def patches(x: torch.Tensor) -> torch.Tensor:
-    """Return all 2 × 2 patches of ``(batch, height, width, channels)``, with 4 × channels each."""
+    """Return all 2 × 2 patches of images, each with 4 × channels values.
+
+    Args:
+        x: ``(batch, height, width, channels)``.
+    """
     if not torch.jit.is_scripting():  # type: ignore[attr-defined]
-        # the same values by an index, which is faster forward and backward; archives keep the line below
+        # An index gives the same values faster, forward and backward. TorchScript keeps only the last line.
         _, height, width, channels = x.shape
         index = patch_index(height, width, channels, x.device)
         return x.flatten(1).index_select(1, index).view(-1, height - 1, width - 1, 4 * channels)
@@ -92,12 +96,12 @@ class NatureCNN(Encoder):
 
 
 class Residual(nn.Module):
-    """x + conv(relu(conv(relu(x))))."""
+    """A residual block: x + conv(relu(conv(relu(x))))."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.ReLU(),  # a copy: x is needed below
+            nn.ReLU(),  # not in place, because forward needs x
             xavier(nn.Conv2d(channels, channels, 3, padding=1)),
             nn.ReLU(inplace=True),
             xavier(nn.Conv2d(channels, channels, 3, padding=1)),
@@ -111,7 +115,7 @@ class Residual(nn.Module):
 class ImpalaCNN(Encoder):
     """The residual encoder of Espeholt et al., 2018, with the initialisation of train-procgen.
 
-    The linear layer of auto-drac and idaac is orthogonal; their convolutions are as here.
+    auto-drac and idaac initialise the linear layer orthogonally, and the convolutions as here.
 
     ``(batch, channels, 64, 64)`` uint8 → ``(batch, feature_dim)`` float32.
     """
@@ -144,8 +148,8 @@ class ImpalaCNN(Encoder):
 class PixelCNN(Encoder):
     """The encoder of DrQ-v2 (Yarats et al., 2022).
 
-    ``(batch, channels, height, width)`` uint8 → ``(batch, feature_dim)`` float32; ``feature_dim`` follows
-    from the image and ``width``, the channels of every layer.
+    ``(batch, channels, height, width)`` uint8 → ``(batch, feature_dim)`` float32. ``width`` is the number of
+    channels of every layer; ``feature_dim`` follows from it and from the size of the image.
     """
 
     def __init__(self, obs_shape: tuple[int, ...], width: int) -> None:
@@ -170,4 +174,4 @@ ENCODERS: dict[str, type[Encoder]] = {
     "minigrid_cnn": MiniGridCNN,
     "nature_cnn": NatureCNN,
 }
-"""Encoders by the name that a recipe gives; each takes the shape of an observation and ``feature_dim``."""
+"""Encoders by their name in recipes; each is made from the shape of an observation and ``feature_dim``."""

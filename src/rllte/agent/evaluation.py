@@ -1,4 +1,4 @@
-"""Playing whole episodes with a policy."""
+"""Play whole episodes with a policy."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -15,32 +15,32 @@ Act = Callable[[torch.Tensor], torch.Tensor]
 
 
 class AsyncEnvs(Protocol):
-    """Environments whose step has two halves, with time to compute between them."""
+    """Environments whose step has two halves, so that the caller can compute between them."""
 
     def step_async(self, actions: torch.Tensor) -> None:
         """Begin a step."""
 
     def step_wait(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
-        """Return what ``step`` would."""
+        """Wait for the step, and return what ``step`` returns."""
 
 
 class Episodes(NamedTuple):
-    """Returns ``(num_episodes,)`` float64 and lengths ``(num_episodes,)`` int64 in agent steps."""
+    """Returns float64 and lengths int64 (in agent steps) of played episodes, both ``(num_episodes,)``."""
 
     returns: npt.NDArray[np.float64]
     lengths: npt.NDArray[np.int64]
 
 
 def play_episodes(act: Act, envs: Envs, num_episodes: int) -> Episodes:
-    """Play the same number of episodes in every environment, counted from its first.
+    """Play the same number of episodes in every environment, counted from its first, and return them.
 
-    Taking whichever episodes finish first would favour short ones. Episode k of environment i is
-    entry ``k * num_envs + i``.
+    Taking whichever episodes finish first would favour short ones. Episode k of environment i is entry
+    ``k * num_envs + i``.
 
     Args:
-        act: Observations to actions.
-        envs: Reset here.
-        num_episodes: Total number, a multiple of ``envs.num_envs``.
+        act: Maps observations to actions.
+        envs: The environments. They are reset first.
+        num_episodes: Total number of episodes, a multiple of ``envs.num_envs``.
 
     Raises:
         HubError: ``num_episodes`` is not a positive multiple of ``num_envs``.
@@ -71,11 +71,12 @@ def acting(
     """Turn a policy into a function from observations to actions.
 
     Args:
-        policy: Observations to logits for a discrete space, to actions in [-1, 1] for a continuous one.
-        action_space: Of one environment.
-        deterministic: The most probable action; else one drawn from the softmax of the logits. A
-            continuous policy's output is its deterministic action.
-        generator: Draws the actions.
+        policy: Maps observations to logits for a discrete space, or to actions in [-1, 1] for a continuous
+            one.
+        action_space: Action space of one environment.
+        deterministic: Whether to take the most probable action. Otherwise the action is sampled from the
+            softmax of the logits. The output of a continuous policy is always its deterministic action.
+        generator: Random generator of the samples.
     """
 
     @torch.no_grad()
@@ -91,5 +92,5 @@ def acting(
 
 
 def sample_categorical(logits: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
-    """Draw one action per row of logits ``(batch, num_actions)``; returns ``(batch,)`` int64."""
+    """Sample one action for each row of logits ``(batch, num_actions)``; return ``(batch,)`` int64."""
     return torch.multinomial(logits.softmax(dim=1), 1, generator=generator).squeeze(1)

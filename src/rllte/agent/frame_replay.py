@@ -1,4 +1,4 @@
-"""Replay of stacked images that keeps every frame once."""
+"""Replay of stacked images that stores every frame once."""
 
 import torch
 
@@ -9,17 +9,17 @@ _COLOURS = 3
 
 
 class FrameReplay:
-    """A ring of the steps of one environment, each with its newest frame; stacks are put together again.
+    """A ring buffer of the steps of one environment, which stores the newest frame of each observation.
 
-    An episode of T steps takes T + 1 slots: the last holds the frame after the last step, and is no start of
-    a transition. Images of 84 × 84 take 21 KB a step.
+    Sampling puts the stacks together again. An episode of T steps takes T + 1 slots: the last slot holds the
+    frame after the last step, and no transition starts there. A step with images of 84 × 84 takes 21 KB.
 
     Args:
-        capacity: Slots; the oldest make room.
-        obs_shape: ``(3 * frame_stack, height, width)`` of an observation.
+        capacity: Number of slots. New steps overwrite the oldest.
+        obs_shape: Shape of an observation, ``(3 * frame_stack, height, width)``.
         action_dim: Length of an action.
-        n_steps: Steps whose rewards a transition sums; fewer at the end of an episode.
-        device: Where the ring lives.
+        n_steps: Number of rewards that a transition sums; fewer at the end of an episode.
+        device: Device of the buffer.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class FrameReplay:
         self._next, self.size, self._age = 0, 0, 0
 
     def add(self, step: Transitions, ended: torch.Tensor) -> None:
-        """Add one step of the one environment."""
+        """Add one step of the environment."""
         self._put(step.obs, step.actions[0], step.rewards[0], step.discounts[0], is_end=False)
         if ended:
             zero = torch.zeros((), device=self._device)
@@ -46,7 +46,7 @@ class FrameReplay:
             self._age = 0
 
     def begin(self) -> None:
-        """Start a new episode. A last step whose successor is unknown becomes an end."""
+        """Begin a new episode. If the frame after the last step is unknown, that step becomes an end."""
         if self._age > 0:
             self._slots["is_end"][self._next - 1] = True
             self._age = 0
@@ -67,11 +67,11 @@ class FrameReplay:
         self.size = min(self.size + 1, self._capacity)
 
     def sample(self, batch_size: int, generator: torch.Generator) -> Transitions:
-        """Draw transitions uniformly, with replacement, from those whose frames are all there.
+        """Sample transitions uniformly, with replacement, from those whose frames are all in the buffer.
 
         Returns:
-            obs and next_obs ``(batch, 3 * frame_stack, height, width)`` uint8; rewards are the sums of
-            ``n_steps`` discounted rewards, and discounts what the value of next_obs counts.
+            obs and next_obs are ``(batch, 3 * frame_stack, height, width)`` uint8. A reward is the sum of
+            ``n_steps`` discounted rewards. A discount is the factor for the value of next_obs.
 
         Raises:
             HubError: There is no such transition.
@@ -88,12 +88,16 @@ class FrameReplay:
     def _check_any(self) -> None:
         if not self._is_whole(torch.arange(self.size, device=self._device)).any():
             raise HubError(
-                f"None of the replay's {self.size} steps has the frames before and after it "
+                f"The replay has {self.size} steps, but none with all frames before and after it "
                 f"(n_steps is {self._n_steps}). Raise learning_starts or buffer_size."
             )
 
     def _is_whole(self, start: torch.Tensor) -> torch.Tensor:
-        """Return which slots begin a transition: no end, old frames still there, later ones there already."""
+        """Return which slots begin a transition.
+
+        Such a slot is not an end, the older frames of its stack are not overwritten, and the later steps are
+        already there.
+        """
         slots = self._slots
         oldest = self._next if self.size == self._capacity else 0
         position = (start - oldest) % self._capacity
@@ -124,7 +128,7 @@ class FrameReplay:
         return self._slots["frames"][(place[:, None] - back) % self._capacity].flatten(1, 2)
 
     def state_dict(self) -> dict[str, torch.Tensor | int]:
-        """Return the slots in use, the place of the next one and the age of the episode."""
+        """Return the slots in use, the index of the next slot, and the running episode's number of steps."""
         slots = {name: part[: self.size].cpu().clone() for name, part in self._slots.items()}
         return {**slots, "next": self._next, "episode_age": self._age}
 

@@ -1,11 +1,14 @@
-"""IMPALA: a learner that corrects for acting with older policies, by V-trace.
+"""IMPALA: an actor-critic that corrects, with V-trace, for samples of an older policy.
 
 Paper: Espeholt et al., 2018, https://arxiv.org/abs/1802.01561. Reference code: facebookresearch/torchbeast
-(monobeast, its network without LSTM). It differs from the reference in five things: envpool steps the games
-in the background while the learner takes its gradient steps on the unrolls before, in a fixed order, so
-that a seed decides the result; the last action and reward are no inputs; weights begin orthogonal, as those
-of the other agents; the learning rate is not annealed; and an episode that was truncated is bootstrapped
-from its own last observation.
+(monobeast, its network without LSTM). This agent differs from the reference in five ways:
+
+* envpool steps the games in the background while the learner takes gradient steps on the previous unrolls.
+  The order is fixed, so the seed determines the result.
+* The last action and the last reward are not inputs of the network.
+* Weights are initialised orthogonally, as in the other agents.
+* The learning rate is not annealed.
+* It bootstraps a truncated episode from the episode's own last observation.
 """
 
 from collections.abc import Iterator
@@ -29,8 +32,8 @@ class IMPALAConfig:
 
     Attributes:
         num_envs: Number of parallel environments.
-        num_steps: Number of steps of an unroll.
-        batch_size: Number of unrolls of one gradient step.
+        num_steps: Number of steps in an unroll.
+        batch_size: Number of unrolls in one gradient step.
         learning_rate: Learning rate of RMSprop.
         rmsprop_alpha: Smoothing constant of RMSprop.
         rmsprop_eps: ε of RMSprop.
@@ -40,7 +43,7 @@ class IMPALAConfig:
         max_grad_norm: Norm to which gradients are clipped.
         encoder: Name of the encoder in ``encoders.ENCODERS``.
         feature_dim: Number of features that the encoder returns.
-        hidden_dim: Width of the one hidden layer of actor and critic; 0 for none.
+        hidden_dim: Width of the hidden layer of actor and critic; 0 for no hidden layer.
     """
 
     num_envs: int
@@ -61,8 +64,9 @@ class IMPALAConfig:
 class Unrolls(NamedTuple):
     """Steps of environments: obs ``(num_steps + 1, num_envs, …)``, the others ``(num_steps, num_envs)``.
 
-    Logits are ``(num_steps, num_envs, num_actions)``, of the policy that acted. A discount is 0 where an
-    episode ended; where it was truncated, the reward holds the discounted value of what would have come.
+    Logits are ``(num_steps, num_envs, num_actions)``, from the policy that acted. A discount is 0 where an
+    episode ended. Where the episode was truncated, the reward includes the discounted value of its last
+    observation.
     """
 
     obs: torch.Tensor
@@ -73,7 +77,7 @@ class Unrolls(NamedTuple):
 
 
 class IMPALA(Agent):
-    """An agent that acts on while it learns from its previous unrolls."""
+    """An agent that acts while it learns from its previous unrolls."""
 
     Config = IMPALAConfig
     config: IMPALAConfig
@@ -115,11 +119,11 @@ class IMPALA(Agent):
 
     @property
     def steps_per_update(self) -> int:
-        """Env steps of one unroll of every environment."""
+        """Number of env steps in one unroll of every environment."""
         return self.config.num_steps * self.config.num_envs
 
     def update(self, envs: Envs, obs: torch.Tensor) -> torch.Tensor:
-        """Fill one set of unrolls; while the environments move, learn from the other."""
+        """Fill one set of unrolls; while the environments step, learn from the other set."""
         config, asynchronous = self.config, cast(AsyncEnvs, envs)
         minibatches = self._minibatches() if self.num_updates else iter(())
         interval = max(1, config.num_steps // (config.num_envs // config.batch_size))
@@ -179,7 +183,7 @@ class IMPALA(Agent):
         optimizer.step()
 
     def extra_state(self) -> dict[str, Any]:
-        """Return the unrolls to learn from."""
+        """Return the unrolls from which the next update learns."""
         return {"unrolls": [part.cpu().contiguous() for part in self._learning]}
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
@@ -191,13 +195,15 @@ class IMPALA(Agent):
 def impala_loss(
     output: tuple[torch.Tensor, torch.Tensor], unrolls: Unrolls, config: IMPALAConfig
 ) -> torch.Tensor:
-    """Return the policy gradient's loss plus half the squared value error minus the entropy, summed.
+    """Return the policy loss + ``vf_coef`` · half the squared value error - ``ent_coef`` · entropy.
+
+    Each part is a sum over the samples.
 
     Args:
         output: Logits ``(num_steps + 1, batch, num_actions)`` and values ``(num_steps + 1, batch)`` of the
-            present network; the last step's values bootstrap.
-        unrolls: What was done.
-        config: Weights.
+            current network. The values of the last step are for bootstrapping.
+        unrolls: The minibatch.
+        config: Gives the two weights.
     """
     logits, values, last_values = output[0][:-1], output[1][:-1], output[1][-1].detach()
     all_log_probs = logits.log_softmax(dim=2)

@@ -1,4 +1,4 @@
-"""Losses of discrete policies and of values, as functions of tensors."""
+"""Losses of discrete policies and of value functions, as functions of tensors."""
 
 import torch
 from torch.nn import functional as F
@@ -22,10 +22,10 @@ def clipped_policy_loss(
     """Return minus the clipped surrogate objective (Schulman et al., 2017, equation 7).
 
     Args:
-        log_probs: ``(batch,)``, by the present policy.
-        old_log_probs: ``(batch,)``, by the policy that acted.
+        log_probs: ``(batch,)``, from the current policy.
+        old_log_probs: ``(batch,)``, from the policy that acted.
         advantages: ``(batch,)``.
-        clip_range: ε.
+        clip_range: Clip range ε.
     """
     ratio = (log_probs - old_log_probs).exp()
     clipped_ratio = ratio.clamp(1 - clip_range, 1 + clip_range)
@@ -37,14 +37,14 @@ def clipped_value_loss(
 ) -> torch.Tensor:
     """Return PPO's clipped value loss.
 
-    It is half the mean of the larger squared error: that of the values, or that of the values clipped near
-    the old ones.
+    It is half the mean of the larger of two squared errors: that of the values, and that of the values
+    clipped to ``old_values`` ± ``clip_range``.
 
     Args:
-        values: ``(batch,)``, by the present network.
-        old_values: ``(batch,)``, by the network that acted.
-        returns: ``(batch,)``, what values should be.
-        clip_range: How far a value may move from its old one.
+        values: ``(batch,)``, from the current network.
+        old_values: ``(batch,)``, from the network that acted.
+        returns: ``(batch,)``, the targets of the values.
+        clip_range: Largest change of a clipped value from its old value.
     """
     clipped_values = old_values + (values - old_values).clamp(-clip_range, clip_range)
     return 0.5 * torch.max((values - returns).square(), (clipped_values - returns).square()).mean()

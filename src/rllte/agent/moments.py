@@ -1,4 +1,4 @@
-"""The running scale of rewards."""
+"""Running mean and variance, and the scaling of rewards with them."""
 
 import torch
 
@@ -8,14 +8,15 @@ _GAMMA, _CLIP, _EPS = 0.99, 10.0, 1e-8
 class Moments:
     """Mean and variance of all numbers seen so far, in float64 (Chan et al., 1983).
 
-    Starts as if it had seen one number of weight 1e-4 with mean 0 and variance 1, as in OpenAI Baselines.
+    They start as if one number of weight 1e-4 had been seen, with mean 0 and variance 1, as in OpenAI
+    Baselines.
     """
 
     def __init__(self) -> None:
         self.mean, self.var, self.count = 0.0, 1.0, 1e-4
 
     def update(self, values: torch.Tensor) -> None:
-        """Take in a batch of numbers of any shape."""
+        """Update mean and variance with a batch of numbers of any shape."""
         values = values.double()
         count, mean, var = values.numel(), values.mean().item(), values.var(correction=0).item()
         total, delta = self.count + count, mean - self.mean
@@ -24,13 +25,13 @@ class Moments:
 
 
 class RewardScaler:
-    """Divides rewards by the running deviation of their discounted sums, then clips to [-10, 10].
+    """Divides rewards by the running standard deviation of their discounted sums, then clips to [-10, 10].
 
-    As ``VecNormalize`` of OpenAI Baselines does (γ 0.99, whatever the agent's discount), which train-procgen
-    uses: the scale at each step takes in that step's sums.
+    It does the same as ``VecNormalize`` of OpenAI Baselines, which train-procgen uses. γ is 0.99, whatever
+    the agent's discount factor is. The scale of a step already includes the sums of that step.
 
     Args:
-        num_envs: Parallel environments.
+        num_envs: Number of parallel environments.
     """
 
     def __init__(self, num_envs: int) -> None:
@@ -38,7 +39,7 @@ class RewardScaler:
         self._sums = torch.zeros(num_envs, dtype=torch.float64)
 
     def begin(self) -> None:
-        """Begin new sums in every environment."""
+        """Reset the sums of every environment."""
         self._sums.zero_()
 
     def scale_(self, rewards: torch.Tensor, ended: torch.Tensor) -> None:
@@ -58,7 +59,7 @@ class RewardScaler:
         rewards.copy_(scaled)
 
     def state_dict(self) -> dict[str, float | torch.Tensor]:
-        """Return moments and sums."""
+        """Return the mean, the variance, their weight, and the sums."""
         return {**vars(self.moments), "sums": self._sums.clone()}
 
     def load_state_dict(self, state: dict[str, float | torch.Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Parts that the networks of several agents share."""
+"""Parts of networks that several agents share."""
 
 import itertools
 from collections.abc import Callable
@@ -14,10 +14,10 @@ def mlp(*dims: int, activation: Callable[[], nn.Module], gain: float, last_gain:
     """Return linear layers with an activation between them, initialised orthogonally.
 
     Args:
-        dims: Input, hidden and output sizes.
+        dims: Sizes of the input, the hidden layers and the output.
         activation: Makes the module between two layers.
-        gain: Of the hidden layers' weights.
-        last_gain: Of the last layer's weights.
+        gain: Gain of the hidden layers' weights.
+        last_gain: Gain of the last layer's weights.
     """
     layers: list[nn.Module] = []
     for i, (fan_in, fan_out) in enumerate(itertools.pairwise(dims)):
@@ -29,14 +29,17 @@ def mlp(*dims: int, activation: Callable[[], nn.Module], gain: float, last_gain:
 
 
 def head(feature_dim: int, hidden_dim: int, fan_out: int, last_gain: float) -> nn.Sequential:
-    """Return what turns features into logits or values: one tanh layer between, none if hidden_dim is 0."""
+    """Return a network from features to logits or values.
+
+    It has one hidden tanh layer, or none if ``hidden_dim`` is 0.
+    """
     dims = (feature_dim, hidden_dim, fan_out) if hidden_dim else (feature_dim, fan_out)
     gain = nn.init.calculate_gain("tanh")
     return mlp(*dims, activation=nn.Tanh, gain=gain, last_gain=last_gain)
 
 
 def make_encoder(name: str, obs_shape: tuple[int, ...], feature_dim: int) -> Encoder:
-    """Make the encoder of a recipe.
+    """Return a new encoder by its name in a recipe.
 
     Raises:
         UnknownNameError: There is no encoder of that name.
@@ -47,7 +50,7 @@ def make_encoder(name: str, obs_shape: tuple[int, ...], feature_dim: int) -> Enc
 
 
 class DiscretePolicy(nn.Module):
-    """Observations to the logits of a categorical distribution over actions."""
+    """Network from observations to the logits of a categorical distribution over actions."""
 
     def __init__(self, encoder: Encoder, actor: nn.Module) -> None:
         super().__init__()
@@ -59,7 +62,7 @@ class DiscretePolicy(nn.Module):
 
 
 class ValueFunction(nn.Module):
-    """Observations to values, with an encoder of its own."""
+    """Network from observations to values, with its own encoder."""
 
     def __init__(self, encoder: Encoder, critic: nn.Module) -> None:
         super().__init__()
@@ -71,14 +74,14 @@ class ValueFunction(nn.Module):
 
 
 class ActorCritic(nn.Module):
-    """A policy and a value function on one encoder.
+    """A policy and a value function that share one encoder.
 
     Args:
-        encoder: A name in ``ENCODERS``.
-        obs_shape: Of one observation.
-        feature_dim: Output of the encoder.
-        hidden_dim: Of the one hidden layer of actor and critic; 0 for none.
-        num_actions: How many discrete actions there are.
+        encoder: Name of the encoder in ``ENCODERS``.
+        obs_shape: Shape of one observation.
+        feature_dim: Number of features that the encoder returns.
+        hidden_dim: Width of the hidden layer of actor and critic; 0 for no hidden layer.
+        num_actions: Number of discrete actions.
     """
 
     def __init__(
@@ -96,13 +99,13 @@ class ActorCritic(nn.Module):
 
 
 def two_layers(fan_in: int, hidden_dim: int, fan_out: int) -> nn.Sequential:
-    """Return a network with two hidden layers; the references of SAC and DrQ-v2 initialise with gain 1."""
+    """Return a network with two hidden layers and initial gain 1, as in the references of SAC and DrQ-v2."""
     dims = (fan_in, hidden_dim, hidden_dim, fan_out)
     return mlp(*dims, activation=lambda: nn.ReLU(inplace=True), gain=1.0, last_gain=1.0)
 
 
 class TwinCritic(nn.Module):
-    """Two action-value functions."""
+    """Two independent action-value functions."""
 
     def __init__(self, obs_dim: int, action_dim: int, hidden_dim: int) -> None:
         super().__init__()

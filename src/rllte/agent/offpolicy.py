@@ -1,4 +1,4 @@
-"""What off-policy agents with continuous actions share: steps into a replay, gradient steps out of it."""
+"""What off-policy agents with continuous actions share: filling a replay, and learning from its samples."""
 
 import abc
 from collections.abc import Iterable
@@ -20,13 +20,13 @@ class OffPolicyConfig:
 
     Attributes:
         num_envs: Number of parallel environments. One gradient step follows each env step.
-        buffer_size: Number of transitions that the replay keeps.
+        buffer_size: Number of transitions that the replay holds.
         learning_starts: Number of env steps with uniformly random actions before learning starts.
-        batch_size: Number of transitions of one gradient step.
+        batch_size: Number of transitions in one gradient step.
         learning_rate: Learning rate of Adam.
         adam_eps: ε of Adam.
         gamma: Discount factor γ.
-        tau: Share τ of the difference by which target networks move towards their sources.
+        tau: Fraction τ of the remaining distance by which target networks move towards their sources.
         hidden_dim: Width of the two hidden layers of every network.
     """
 
@@ -42,21 +42,21 @@ class OffPolicyConfig:
 
 
 class OffPolicyAgent(Agent):
-    """An agent that steps every environment once, then takes as many gradient steps from a replay."""
+    """An agent that steps every environment once, then takes one gradient step for each of these steps."""
 
     config: OffPolicyConfig
     replay: Replay
 
     @property
     def steps_per_update(self) -> int:
-        """One step of each environment."""
+        """Number of env steps in one update: one step of each environment."""
         return self.config.num_envs
 
     def make_replay(self) -> Replay:
         """Return an empty replay of states.
 
         Raises:
-            HubError: It cannot hold one batch.
+            HubError: The replay would be too small for one minibatch.
         """
         config = self.config
         if config.buffer_size < config.batch_size:
@@ -67,24 +67,24 @@ class OffPolicyAgent(Agent):
         return StateReplay(config.buffer_size, obs_dim, action_dim, self.device)
 
     def make_optimizer(self, *groups: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
-        """Return an optimizer of several groups of parameters."""
+        """Return an Adam optimizer of several groups of parameters."""
         parameters = [parameter for group in groups for parameter in group]
         return torch.optim.Adam(parameters, self.config.learning_rate, eps=self.config.adam_eps, fused=True)
 
     @abc.abstractmethod
     def explore(self, obs: torch.Tensor) -> torch.Tensor:
-        """Return the actions ``(num_envs, action_dim)`` that training takes."""
+        """Return the actions ``(num_envs, action_dim)`` to take in training."""
 
     @abc.abstractmethod
     def learn(self, env_step: int) -> None:
         """Take the gradient step that follows an env step."""
 
     def start_segment(self) -> None:
-        """Start new episodes in the replay."""
+        """Begin new episodes in the replay."""
         self.replay.begin()
 
     def update(self, envs: Envs, obs: torch.Tensor) -> torch.Tensor:
-        """Step every environment once, then take as many gradient steps."""
+        """Step every environment once; after ``learning_starts``, take one gradient step for each step."""
         learning = self.env_step >= self.config.learning_starts
         next_obs = self._step(envs, obs, learning)
         if learning:
@@ -117,6 +117,6 @@ class OffPolicyAgent(Agent):
 
 @torch.no_grad()
 def move_target(target: nn.Module, source: nn.Module, tau: float) -> None:
-    """Move a target network: θ' ← θ' + τ (θ - θ'), with θ the weights of its source."""
+    """Move a target network: θ' ← θ' + τ (θ - θ'), where θ are the weights of its source."""
     moved: list[torch.Tensor] = list(target.parameters())
     torch._foreach_lerp_(moved, list[torch.Tensor](source.parameters()), tau)

@@ -1,4 +1,4 @@
-"""What on-policy agents with discrete actions share: a rollout, then passes over it in minibatches."""
+"""What on-policy agents with discrete actions share: collecting rollouts, and training on minibatches."""
 
 import abc
 from collections.abc import Callable
@@ -27,21 +27,22 @@ class OnPolicyConfig:
     Attributes:
         num_envs: Number of parallel environments.
         num_steps: Number of steps of each environment between two updates.
-        batch_size: Number of samples of one gradient step.
+        batch_size: Number of samples in one gradient step.
         n_epochs: Number of passes over the samples of an update.
         learning_rate: Learning rate of Adam.
         adam_eps: ε of Adam.
         gamma: Discount factor γ.
         gae_lambda: λ of generalized advantage estimation.
-        normalize_advantage: The samples over which advantages get zero mean and unit deviation: "rollout",
-            "minibatch" or "none".
-        normalize_reward: Whether rewards are divided by the deviation of their discounted sums.
+        normalize_advantage: The samples over which advantages are normalised to zero mean and unit standard
+            deviation: "rollout", "minibatch" or "none".
+        normalize_reward: Whether rewards are divided by the running standard deviation of their discounted
+            sums.
         ent_coef: Weight of the entropy in the loss.
         vf_coef: Weight of the value loss, which each agent defines.
         max_grad_norm: Norm to which gradients are clipped.
         encoder: Name of the encoder in ``encoders.ENCODERS``.
         feature_dim: Number of features that the encoder returns.
-        hidden_dim: Width of the one hidden layer of actor and critic; 0 for none.
+        hidden_dim: Width of the hidden layer of actor and critic; 0 for no hidden layer.
     """
 
     num_envs: int
@@ -63,7 +64,7 @@ class OnPolicyConfig:
 
 
 class OnPolicyAgent(Agent):
-    """An agent that learns from its own last rollout, with one network for actions and values."""
+    """An agent that learns from its last rollout, with one network for policy and values."""
 
     config: OnPolicyConfig
     network: nn.Module
@@ -79,7 +80,7 @@ class OnPolicyAgent(Agent):
         self._prepare()
 
     def _prepare(self) -> None:
-        """Check the settings; lay out ``modules`` on the device; make optimizers and buffers."""
+        """Check the settings, lay out ``modules`` on the device, and make optimizers and buffers."""
         config = self.config
         if config.num_steps * config.num_envs % config.batch_size:
             raise HubError(
@@ -111,28 +112,28 @@ class OnPolicyAgent(Agent):
 
     @property
     def num_actions(self) -> int:
-        """How many discrete actions there are."""
+        """Number of discrete actions."""
         return int(self.action_space.n)
 
     @property
     def steps_per_update(self) -> int:
-        """Env steps of one rollout."""
+        """Number of env steps in one rollout."""
         return self.config.num_steps * self.config.num_envs
 
     def start_segment(self) -> None:
-        """Begin new sums of rewards: the environments begin new episodes."""
+        """Reset the sums of the reward scaler, because the environments begin new episodes."""
         if self.reward_scaler is not None:
             self.reward_scaler.begin()
 
     def update(self, envs: Envs, obs: torch.Tensor) -> torch.Tensor:
-        """Collect a rollout, then pass over it ``n_epochs`` times in random minibatches."""
+        """Collect a rollout, then train on it in ``n_epochs`` passes of random minibatches."""
         samples, obs = self.collect(self.network, envs, obs)
         self.minimize(self.loss, samples, self.config.n_epochs, "network")
         return obs
 
     @property
     def piece_size(self) -> int:
-        """How many samples of a minibatch are computed at once (see ``speed.backward_share``)."""
+        """Number of samples of a minibatch that are computed at once (see ``speed.backward_share``)."""
         piece_size = ENCODERS[self.config.encoder].piece_size if self.device.type == "cpu" else None
         return piece_size or self.steps_per_update
 
@@ -141,7 +142,7 @@ class OnPolicyAgent(Agent):
         """Return the policy's loss on a minibatch, a mean over its samples."""
 
     def collect(self, network: Network, envs: Envs, obs: torch.Tensor) -> tuple[Batch, torch.Tensor]:
-        """Act with a network for a rollout; return its samples and the next ``obs``."""
+        """Collect a rollout with a network; return its samples and the next ``obs``."""
         config = self.config
         obs = self.rollout.collect(network, envs, obs, self.generator, self.record_episodes)
         if self.reward_scaler is not None:
@@ -154,13 +155,13 @@ class OnPolicyAgent(Agent):
     def minimize(
         self, loss: Callable[[Batch], torch.Tensor], samples: Batch, n_epochs: int, module: str
     ) -> None:
-        """Take gradient steps on a loss of the samples' minibatches, in a new random order each epoch.
+        """Take gradient steps on a loss of minibatches, which are shuffled again for each pass.
 
         Args:
-            loss: Some samples to a scalar, a mean over them.
-            samples: Each ``(num_samples, …)``.
-            n_epochs: Passes over the samples.
-            module: The key in ``modules`` and ``optimizers`` of what learns.
+            loss: Maps samples to a scalar, a mean over them.
+            samples: The samples; each part is ``(num_samples, …)``.
+            n_epochs: Number of passes over the samples.
+            module: Key in ``modules`` and ``optimizers`` of the network that learns.
         """
         config, optimizer = self.config, self.optimizers[module]
         for _ in range(n_epochs):
@@ -177,19 +178,19 @@ class OnPolicyAgent(Agent):
                 optimizer.step()
 
     def extra_state(self) -> dict[str, Any]:
-        """Return the scale of rewards."""
+        """Return the state of the reward scaler."""
         return {} if self.reward_scaler is None else {"reward_scaler": self.reward_scaler.state_dict()}
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
-        """Restore the scale of rewards."""
+        """Restore the state of the reward scaler."""
         if self.reward_scaler is not None:
             self.reward_scaler.load_state_dict(state["reward_scaler"])
 
 
 def standardize(values: torch.Tensor) -> torch.Tensor:
-    """Return values with zero mean and unit standard deviation.
+    """Return the values with zero mean and unit standard deviation.
 
-    As pytorch-a2c-ppo-acktr-gail and idaac do, it adds 1e-5 to the deviation; train-procgen and
-    phasic-policy-gradient add 1e-8.
+    The denominator is the standard deviation plus 1e-5, as in pytorch-a2c-ppo-acktr-gail and idaac.
+    train-procgen and phasic-policy-gradient add 1e-8.
     """
     return (values - values.mean()) / (values.std() + 1e-5)

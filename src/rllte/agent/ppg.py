@@ -1,10 +1,14 @@
-"""Phasic policy gradient: phases of PPO with two networks, and phases that distil values into the policy's.
+"""Phasic policy gradient: PPO with two networks, and phases that distil values into the policy's network.
 
 Paper: Cobbe et al., 2020, https://arxiv.org/abs/2009.04416. Reference code: openai/phasic-policy-gradient,
-its "dual" architecture. It differs from the reference in six things: networks are initialised as in
-the other agents; Adam's ε is theirs, too, by setting; gradients of the policy phase are clipped; both phases
-draw single samples, not pieces of 256 steps; the scale of a reward takes in the steps up to it, not the whole
-rollout; and an episode that was truncated is bootstrapped from its own last observation.
+its "dual" architecture. This agent differs from the reference in six ways:
+
+* Networks are initialised as in the other agents.
+* Adam's ε is a setting, with the value of the other agents.
+* Gradients of the policy phase are clipped.
+* Both phases draw single samples, not pieces of 256 steps.
+* The scale of a reward includes the steps up to it, not the whole rollout.
+* It bootstraps a truncated episode from the episode's own last observation.
 """
 
 from dataclasses import dataclass
@@ -26,15 +30,15 @@ from rllte.errors import HubError
 
 @dataclass(frozen=True, kw_only=True)
 class PPGConfig(OnPolicyConfig):
-    """Settings of PPG in addition to those of every on-policy agent; ``n_epochs`` is the policy phase's.
+    """Settings of PPG in addition to those of every on-policy agent; ``n_epochs`` is for the policy phase.
 
     Attributes:
-        clip_range: ε of the clipped objective.
-        policy_updates: Number of updates of a policy phase.
+        clip_range: Clip range ε of the policy's objective.
+        policy_updates: Number of updates in a policy phase.
         aux_epochs: Number of passes of an auxiliary phase over the samples of its policy phase.
-        aux_batch_size: Number of samples of a gradient step of the auxiliary phase.
+        aux_batch_size: Number of samples in one gradient step of the auxiliary phase.
         aux_learning_rate: Learning rate of Adam in the auxiliary phase.
-        beta_clone: Weight of the divergence from the policy before the auxiliary phase.
+        beta_clone: Weight of the KL divergence from the policy before the auxiliary phase.
     """
 
     clip_range: float
@@ -46,7 +50,7 @@ class PPGConfig(OnPolicyConfig):
 
 
 class PhasicNetwork(nn.Module):
-    """A policy with an auxiliary value head, and a value function with an encoder of its own."""
+    """A policy with an auxiliary value head, and a value function with its own encoder."""
 
     def __init__(self, policy: DiscretePolicy, aux_critic: nn.Module, critic: ValueFunction) -> None:
         super().__init__()
@@ -57,13 +61,16 @@ class PhasicNetwork(nn.Module):
         return self.policy(obs), self.critic(obs)
 
     def auxiliary(self, obs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return logits, values by the auxiliary head and values ``(batch,)``."""
+        """Return logits, values of the auxiliary head, and values of the value function.
+
+        Logits are ``(batch, num_actions)``; both values are ``(batch,)``.
+        """
         features = self.policy.encoder(obs)
         return self.policy.actor(features), self.aux_critic(features).squeeze(1), self.critic(obs)
 
 
 class PPG(OnPolicyAgent):
-    """An on-policy agent that shares features between policy and values without their interference."""
+    """An on-policy agent whose policy and value function share features but train in separate phases."""
 
     Config = PPGConfig
     config: PPGConfig
@@ -96,7 +103,7 @@ class PPG(OnPolicyAgent):
         self.memory: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def update(self, envs: Envs, obs: torch.Tensor) -> torch.Tensor:
-        """Do an update of the policy phase, and the auxiliary phase after the last of them."""
+        """Do one update of the policy phase; after the last one, also do the auxiliary phase."""
         config = self.config
         samples, obs = self.collect(self.network, envs, obs)
         self.minimize(self.loss, samples, config.n_epochs, "network")
@@ -107,7 +114,7 @@ class PPG(OnPolicyAgent):
         return obs
 
     def loss(self, batch: Batch) -> torch.Tensor:
-        """Return the policy phase's loss of a minibatch."""
+        """Return the policy phase's loss on a minibatch."""
         logits, values = self.network(batch.obs)
         log_probs, entropy = log_probs_and_entropy(logits, batch.actions)
         config = self.config
@@ -135,7 +142,7 @@ class PPG(OnPolicyAgent):
                 optimizer.step()
 
     def extra_state(self) -> dict[str, Any]:
-        """Return the scale of rewards and what the policy phase has gathered."""
+        """Return the state of the reward scaler, and the samples of the running policy phase."""
         memory = [(obs.contiguous().cpu(), returns.cpu()) for obs, returns in self.memory]
         return {**super().extra_state(), "memory": memory}
 
@@ -150,7 +157,10 @@ class PPG(OnPolicyAgent):
 
 
 def _gather(rollouts: list[torch.Tensor], index: torch.Tensor, per_rollout: int) -> torch.Tensor:
-    """Return rows of several rollouts, numbered through, without copying the rollouts into one."""
+    """Return rows of several rollouts without copying the rollouts into one tensor.
+
+    The index counts the rows of all rollouts, one rollout after the other.
+    """
     rows = torch.empty_like(rollouts[0][: len(index)])
     which, place = index // per_rollout, index % per_rollout
     for i, rollout in enumerate(rollouts):
@@ -164,12 +174,15 @@ def auxiliary_loss(
     returns: torch.Tensor,
     beta_clone: float,
 ) -> torch.Tensor:
-    """Return the auxiliary phase's loss: KL(old policy, policy), and both values' half squared errors.
+    """Return the auxiliary phase's loss.
+
+    It is ``beta_clone`` · KL(old policy, policy) + half the squared error of each of the two values.
 
     Args:
-        output: Logits ``(batch, num_actions)``, values by the auxiliary head and values ``(batch,)``.
+        output: Logits ``(batch, num_actions)``, values of the auxiliary head ``(batch,)`` and values of the
+            value function ``(batch,)``.
         old_logits: ``(batch, num_actions)``, from before the phase.
-        returns: ``(batch,)``, what values should be.
+        returns: ``(batch,)``, the targets of the values.
         beta_clone: Weight of the divergence.
     """
     logits, aux_values, values = output

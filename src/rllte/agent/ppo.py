@@ -1,10 +1,13 @@
 """Proximal policy optimization for discrete actions.
 
 Paper: Schulman et al., 2017, https://arxiv.org/abs/1707.06347. Reference code:
-ikostrikov/pytorch-a2c-ppo-acktr-gail. It differs from the reference in three things: an episode that was
-truncated is bootstrapped from its own last observation (Pardo et al., 2018), where the reference takes it for
-ended, or on request leaves its last step out; over what advantages are normalised, always the rollout there,
-is a setting; and the third convolution on Atari has 64 channels, as Mnih et al. (2015) have it, not 32.
+ikostrikov/pytorch-a2c-ppo-acktr-gail. This agent differs from the reference in three ways:
+
+* It bootstraps a truncated episode from the episode's own last observation (Pardo et al., 2018). The
+  reference treats a truncated episode as terminated or, on request, leaves out its last step.
+* ``normalize_advantage`` chooses the samples over which advantages are normalised. The reference always
+  normalises over the rollout.
+* The third convolution on Atari has 64 channels, as in Mnih et al. (2015), not 32.
 """
 
 from dataclasses import dataclass
@@ -21,8 +24,8 @@ class PPOConfig(OnPolicyConfig):
     """Settings of PPO in addition to those of every on-policy agent.
 
     Attributes:
-        clip_range: ε of the clipped objective.
-        clip_range_vf: How far a value may move from its old one in the value loss.
+        clip_range: Clip range ε of the policy's objective.
+        clip_range_vf: Largest change of a value from its old value in the clipped value loss.
     """
 
     clip_range: float
@@ -41,12 +44,12 @@ class PPO(OnPolicyAgent):
 
 
 def ppo_loss(output: tuple[torch.Tensor, torch.Tensor], batch: Batch, config: PPOConfig) -> torch.Tensor:
-    """Return the clipped policy loss plus the clipped value loss minus the entropy, weighted.
+    """Return the PPO loss: clipped policy loss + ``vf_coef`` · clipped value loss - ``ent_coef`` · entropy.
 
     Args:
-        output: Logits ``(batch, num_actions)`` and values ``(batch,)`` of the present network.
-        batch: The samples, with what the old network said of them.
-        config: Clip ranges and weights.
+        output: Logits ``(batch, num_actions)`` and values ``(batch,)`` of the current network.
+        batch: The minibatch, with log-probabilities and values from the network that acted.
+        config: Gives the clip ranges and the weights.
     """
     logits, values = output
     log_probs, entropy = log_probs_and_entropy(logits, batch.actions)

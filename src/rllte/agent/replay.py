@@ -1,4 +1,4 @@
-"""Replay of transitions for off-policy agents."""
+"""Replay buffers of transitions for off-policy agents."""
 
 from typing import NamedTuple, Protocol
 
@@ -8,7 +8,7 @@ from rllte.errors import HubError
 
 
 class Transitions(NamedTuple):
-    """Transitions, one per row; a discount is 0 where the episode terminated and γ elsewhere.
+    """Transitions, one per row. A discount is 0 where the episode terminated, and γ elsewhere.
 
     obs and next_obs are ``(batch, obs_dim)``, actions ``(batch, action_dim)``, rewards and discounts
     ``(batch,)``.
@@ -22,12 +22,12 @@ class Transitions(NamedTuple):
 
 
 class Replay(Protocol):
-    """What an off-policy agent remembers of its environments."""
+    """A buffer that stores an off-policy agent's experience."""
 
     size: int
 
     def begin(self) -> None:
-        """Start new episodes: the environments begin anew."""
+        """Begin new episodes, because the environments start anew."""
 
     def add(self, transitions: Transitions, ended: torch.Tensor) -> None:
         """Add one transition of each environment.
@@ -38,23 +38,24 @@ class Replay(Protocol):
         """
 
     def sample(self, batch_size: int, generator: torch.Generator) -> Transitions:
-        """Draw transitions uniformly, with replacement."""
+        """Sample transitions uniformly, with replacement."""
 
     def state_dict(self) -> dict[str, torch.Tensor | int]:
-        """Return the content, as tensors and numbers."""
+        """Return the content as tensors and numbers."""
 
     def load_state_dict(self, state: dict[str, torch.Tensor | int]) -> None:
         """Restore the content that ``state_dict`` returned."""
 
 
 class StateReplay:
-    """A ring of transitions, each one row of a float32 table, so that a sample is one gather.
+    """A ring buffer of transitions. Each one is a row of a float32 table, so that a sample is one gather.
 
     Args:
-        capacity: Transitions kept; the oldest make room. Memory is touched as rows are filled.
+        capacity: Number of transitions. New ones overwrite the oldest. Memory is only used up as rows are
+            filled.
         obs_dim: Length of an observation.
         action_dim: Length of an action.
-        device: Where the table lives.
+        device: Device of the table.
     """
 
     def __init__(self, capacity: int, obs_dim: int, action_dim: int, device: torch.device) -> None:
@@ -65,7 +66,7 @@ class StateReplay:
         self._next, self.size = 0, 0
 
     def begin(self) -> None:
-        """Do nothing: a transition holds its own successor."""
+        """Do nothing: each transition contains its next observation."""
 
     def add(self, transitions: Transitions, ended: torch.Tensor) -> None:
         """Add one transition of each environment."""
@@ -78,13 +79,13 @@ class StateReplay:
             self.size = min(self.size + 1, capacity)
 
     def sample(self, batch_size: int, generator: torch.Generator) -> Transitions:
-        """Draw transitions uniformly, with replacement."""
+        """Sample transitions uniformly, with replacement."""
         index = torch.randint(self.size, (batch_size,), generator=generator, device=self._table.device)
         obs, actions, rewards, discounts, next_obs = self._table[index].split(self._widths, dim=1)
         return Transitions(obs, actions, rewards.squeeze(1), discounts.squeeze(1), next_obs)
 
     def state_dict(self) -> dict[str, torch.Tensor | int]:
-        """Return the rows in use and the place of the next one."""
+        """Return the rows in use and the index of the next row."""
         return {"rows": self._table[: self.size].cpu().clone(), "next": self._next}
 
     def load_state_dict(self, state: dict[str, torch.Tensor | int]) -> None:

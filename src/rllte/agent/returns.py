@@ -1,4 +1,4 @@
-"""Advantages and returns, as functions of arrays."""
+"""Advantages and value targets, as functions of arrays."""
 
 import numpy as np
 import numpy.typing as npt
@@ -19,17 +19,16 @@ def generalized_advantages(
 ) -> Floats:
     """Return generalized advantage estimates (Schulman et al., 2016, equation 16).
 
-    A terminated step has no future. A truncated one has: ``next_values`` holds the value of the
-    episode's own last observation there, and the sum over later steps stops as it does at any end.
+    After a terminated step there is no value. After a truncated step there is: ``next_values`` has the value
+    of the episode's own last observation. After either of them, the sum over later steps stops.
 
     Args:
         rewards: ``(num_steps, num_envs)``.
-        values: ``(num_steps, num_envs)``, of the observations acted on.
-        next_values: ``(num_steps, num_envs)``, of the observations that the steps led to, before
-            any reset.
-        terminated: ``(num_steps, num_envs)``.
-        ended: ``(num_steps, num_envs)``, terminated or truncated.
-        gamma: Discount.
+        values: ``(num_steps, num_envs)``, of the observations before the steps.
+        next_values: ``(num_steps, num_envs)``, of the observations after the steps, before any reset.
+        terminated: ``(num_steps, num_envs)``, whether the episode terminated.
+        ended: ``(num_steps, num_envs)``, whether the episode terminated or was truncated.
+        gamma: Discount factor γ.
         gae_lambda: λ.
 
     Returns:
@@ -58,11 +57,11 @@ def vtrace(
         log_rhos: ``(num_steps, num_envs)``, log of π(a|x) / μ(a|x).
         discounts: ``(num_steps, num_envs)``, 0 where an episode ended.
         rewards: ``(num_steps, num_envs)``.
-        values: ``(num_steps, num_envs)``, of the observations acted on.
+        values: ``(num_steps, num_envs)``, of the observations before the steps.
         last_values: ``(num_envs,)``, of the observations after the last step.
 
     Returns:
-        What values should be, v, and ρ (r + γ v' - V), each ``(num_steps, num_envs)``.
+        The targets v of the values, and the advantages ρ (r + γ v' - V), each ``(num_steps, num_envs)``.
     """
     rhos = log_rhos.exp().clamp(max=1.0)
     next_values = torch.cat([values[1:], last_values[None]])

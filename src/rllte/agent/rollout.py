@@ -13,7 +13,7 @@ Network = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
 class Batch(NamedTuple):
-    """Samples of a rollout, each ``(batch, …)``: obs, actions, and what the old network said of them."""
+    """Samples of a rollout, each ``(batch, …)``; log_probs and values are from the network that acted."""
 
     obs: torch.Tensor
     actions: torch.Tensor
@@ -24,15 +24,15 @@ class Batch(NamedTuple):
 
 
 class Rollout:
-    """Buffers for ``num_steps`` steps of ``num_envs`` environments, filled anew each time.
+    """Buffers for ``num_steps`` steps of ``num_envs`` environments; each rollout overwrites the previous one.
 
     Args:
-        num_steps: Steps of each environment.
-        num_envs: Parallel environments.
-        observation_space: Of one environment.
-        num_actions: How many discrete actions there are.
-        device: Where the buffers live.
-        memory_format: Layout of a batch of observations, the encoder's.
+        num_steps: Number of steps of each environment.
+        num_envs: Number of parallel environments.
+        observation_space: Observation space of one environment.
+        num_actions: Number of discrete actions.
+        device: Device of the buffers.
+        memory_format: Layout of a batch of observations, as the encoder takes it.
     """
 
     def __init__(
@@ -62,14 +62,14 @@ class Rollout:
         generator: torch.Generator,
         record: Callable[[Mapping[str, Any]], None],
     ) -> torch.Tensor:
-        """Act with a network from ``obs`` on and fill the buffers.
+        """Act with a network, starting from ``obs``, and fill the buffers.
 
         Args:
-            network: Observations to logits and values.
-            envs: Stepped ``num_steps`` times.
-            obs: ``(num_envs, *obs_shape)``, the present observations.
-            generator: Draws the actions.
-            record: Called with the infos of every step.
+            network: Maps observations to logits and values.
+            envs: The environments, which are stepped ``num_steps`` times.
+            obs: ``(num_envs, *obs_shape)``, the current observations.
+            generator: Random generator of the sampled actions.
+            record: Called with the infos of each step, unless they are empty.
 
         Returns:
             The observations after the last step.
@@ -101,7 +101,7 @@ class Rollout:
         """Return all samples, flattened over time and environments.
 
         Args:
-            gamma: Discount.
+            gamma: Discount factor γ.
             gae_lambda: λ of generalized advantage estimation.
         """
         arrays = (self.rewards, self.values, self.next_values, self.terminated, self.ended)

@@ -1,9 +1,11 @@
 """Soft actor-critic with a learned temperature, for continuous actions in [-1, 1].
 
-Paper: Haarnoja et al., 2018, https://arxiv.org/abs/1812.05905. Reference code: denisyarats/pytorch_sac. As
-there, a truncated episode is bootstrapped, the target networks move every second update, and log σ is
-squashed into its range by tanh. The losses stand above the code that steps on them; gradients with respect to
-the networks' weights are computed without autograd, which is faster (see ``speed.py``).
+Paper: Haarnoja et al., 2018, https://arxiv.org/abs/1812.05905. Reference code: denisyarats/pytorch_sac. As in
+the reference, a truncated episode is bootstrapped, the target networks move every second update, and tanh
+squashes log σ into its range.
+
+The docstring of each function that takes a gradient step states the loss. Gradients with respect to the
+networks' weights are computed without autograd, which is faster (see ``speed.py``).
 """
 
 import math
@@ -38,7 +40,7 @@ class SACConfig(OffPolicyConfig):
 
 
 class Actor(nn.Module):
-    """Observations to a Gaussian squashed by tanh."""
+    """Network from observations to a Gaussian distribution squashed by tanh."""
 
     def __init__(self, obs_dim: int, action_dim: int, config: SACConfig) -> None:
         super().__init__()
@@ -51,7 +53,7 @@ class Actor(nn.Module):
 
     @torch.jit.unused
     def sample(self, obs: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draw actions ``(batch, action_dim)``, with their log-probabilities ``(batch,)``."""
+        """Return sampled actions ``(batch, action_dim)`` and their log-probabilities ``(batch,)``."""
         noise, log_std, before_tanh = self.draw(self.layers(obs), generator)
         return before_tanh.tanh(), squashed_log_prob(noise, log_std, before_tanh)
 
@@ -59,7 +61,10 @@ class Actor(nn.Module):
     def draw(
         self, outputs: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return noise, log σ and mean + σ · noise of what ``layers`` say, each ``(batch, action_dim)``."""
+        """Return noise, log σ and mean + σ · noise for outputs of ``layers``.
+
+        Each of the three is ``(batch, action_dim)``.
+        """
         mean, raw = outputs.chunk(2, dim=1)
         log_std = self.log_std_min + 0.5 * (self.log_std_max - self.log_std_min) * (raw.tanh() + 1)
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
@@ -106,11 +111,11 @@ class SAC(OffPolicyAgent):
         self.replay = self.make_replay()
 
     def explore(self, obs: torch.Tensor) -> torch.Tensor:
-        """Draw actions from the policy."""
+        """Return actions that are sampled from the policy."""
         return self.actor.draw(self.actor.layers(obs), self.generator)[2].tanh()
 
     def learn(self, env_step: int) -> None:
-        """Take one gradient step for critic, actor and temperature; move the target networks."""
+        """Take one gradient step for critics, actor and temperature; move the target networks when due."""
         self._learn(self.replay.sample(self.config.batch_size, self.generator))
         if env_step % self.config.target_update_interval == 0:
             move_target(self.target_critic, self.critic, self.config.tau)
@@ -140,7 +145,7 @@ class SAC(OffPolicyAgent):
     def _learn_actor(self, obs: torch.Tensor) -> None:
         """Take a gradient step on the losses of the actor and of the temperature.
 
-        The actor's loss is mean(α log π(a | s) - min(Q₁, Q₂)(s, a)), with a drawn from π.
+        The actor's loss is mean(α log π(a | s) - min(Q₁, Q₂)(s, a)), where a is drawn from π.
         The temperature's is mean(α (-log π(a | s) - H)), where the target entropy H is minus the number of
         action dimensions. Neither changes the critics.
         """

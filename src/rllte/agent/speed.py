@@ -1,8 +1,9 @@
-"""Devices that make training faster and change no result beyond rounding.
+"""Optimisations that make training faster and change results by no more than rounding.
 
-An algorithm reads the same without them. Each docstring says what the device gains; docs/performance.md has
-the measurements. Two facts of an encoder belong here too, and are set on its class: ``memory_format``, the
-layout in which it takes a batch of observations, and ``piece_size`` (see ``backward_share``).
+The algorithms read the same without them. Each docstring says what its optimisation gains;
+docs/performance.md has the measurements. Two attributes of encoder classes belong here, too:
+``memory_format`` is the layout in which an encoder takes a batch of observations, and ``backward_share``
+explains ``piece_size``.
 """
 
 import functools
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 
 
 def use_channels_last(module: nn.Module) -> None:
-    """Lay out the weights of convolutions with channels last: up to twice as fast on a CPU."""
+    """Store the weights of convolutions with channels last, which is up to twice as fast on a CPU."""
     for parameter in module.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -23,7 +24,7 @@ def use_channels_last(module: nn.Module) -> None:
 
 @functools.cache
 def patch_index(height: int, width: int, channels: int, device: torch.device) -> torch.Tensor:
-    """Return where the values of all 2 × 2 patches lie in a flattened ``(height, width, channels)``.
+    """Return the indices of all 2 × 2 patches in a flattened image ``(height, width, channels)``.
 
     Selecting by this index is faster, forward and backward, than concatenating four shifted images.
     """
@@ -48,27 +49,28 @@ def take_rows(part: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
 
 
 def backward_share(loss: torch.Tensor, num_samples: int, batch_size: int) -> None:
-    """Add a piece's share of a minibatch's gradient to the parameters' gradients.
+    """Add the gradient of a piece of a minibatch, weighted by its size, to the parameters' gradients.
 
-    A CPU computes a large minibatch faster in pieces of an encoder's ``piece_size`` samples, because the
-    outputs of the layers, which the backward pass needs, then fit into its caches.
+    A CPU computes a large minibatch faster in pieces of the encoder's ``piece_size`` samples. The outputs of
+    the layers, which the backward pass needs, then fit into its caches.
 
     Args:
-        loss: The mean over the samples of the piece.
-        num_samples: Samples of the piece.
-        batch_size: Samples of the minibatch.
+        loss: Mean loss over the samples of the piece.
+        num_samples: Number of samples in the piece.
+        batch_size: Number of samples in the minibatch.
     """
     (loss * (num_samples / batch_size)).backward()
 
 
 def as_vector(module: nn.Module) -> nn.Parameter:
-    """Lay out all weights of a module, and their gradients, as parts of one vector, and return the vector.
+    """Store all weights of a module, and their gradients, as parts of one vector; return the vector.
 
-    An optimizer of the vector makes one call where it made one for each tensor. With small networks those
-    calls take a good part of a gradient step. Gradients are zeroed in place, never dropped.
+    An optimizer of the vector makes one call instead of one for each tensor. With small networks those calls
+    take a good part of a gradient step. Gradients must be zeroed in place, never set to None.
 
     Args:
-        module: On its device; each part begins at a multiple of 64 bytes, as a tensor of its own would.
+        module: The module, on its device. Each of its tensors begins at a multiple of 64 bytes, as a separate
+            tensor would.
     """
     parameters = list(module.parameters())
     lengths = [-(-parameter.numel() // 16) * 16 for parameter in parameters]
@@ -84,7 +86,7 @@ def as_vector(module: nn.Module) -> nn.Parameter:
 
 
 class Activations(NamedTuple):
-    """What ``networks.two_layers`` computes: inputs, hidden layers after their ReLU, and outputs."""
+    """Layers of a ``networks.two_layers`` network: inputs, hidden layers after their ReLU, and outputs."""
 
     inputs: torch.Tensor
     hidden1: torch.Tensor
@@ -93,13 +95,14 @@ class Activations(NamedTuple):
 
 
 def forward_pass(parameters: Sequence[nn.Parameter], inputs: torch.Tensor) -> Activations:
-    """Compute the outputs of ``networks.two_layers``, the same bits as calling it, and keep its layers.
+    """Compute a ``networks.two_layers`` network, and return the values of all its layers.
 
-    With layers this small autograd's bookkeeping takes a good part of a gradient step. This function,
-    ``input_gradient`` and ``set_gradients`` compute the same bits without it.
+    The outputs have the same bits as those of calling the network. With layers this small, autograd's
+    bookkeeping takes a good part of a gradient step. This function, ``input_gradient`` and ``set_gradients``
+    compute the same bits without it.
 
     Args:
-        parameters: Of the network, in its order: weight and bias of each layer.
+        parameters: Parameters of the network in its order: weight and bias of each layer.
         inputs: ``(batch, fan_in)``.
     """
     weight1, bias1, weight2, bias2, weight3, bias3 = parameters
@@ -114,7 +117,7 @@ def input_gradient(
     """Return the gradient of a loss with respect to the inputs of a forward pass.
 
     Args:
-        parameters: Of the network.
+        parameters: Parameters of the network.
         activations: The forward pass.
         grad: ``(batch, fan_out)``, the gradient with respect to its outputs.
     """
@@ -122,10 +125,10 @@ def input_gradient(
 
 
 def set_gradients(parameters: Sequence[nn.Parameter], activations: Activations, grad: torch.Tensor) -> None:
-    """Set ``grad`` of each parameter to the gradient of a loss: the same bits as autograd's.
+    """Set ``grad`` of each parameter to the gradient of a loss, with the same bits as autograd's.
 
     Args:
-        parameters: Of the network; what their ``grad`` held is dropped.
+        parameters: Parameters of the network. Their previous ``grad`` is dropped.
         activations: The forward pass.
         grad: ``(batch, fan_out)``, the gradient with respect to its outputs.
     """
@@ -138,7 +141,7 @@ def set_gradients(parameters: Sequence[nn.Parameter], activations: Activations, 
 def _hidden_gradients(
     parameters: Sequence[nn.Parameter], activations: Activations, grad: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return gradients with respect to both hidden layers before their ReLU."""
+    """Return the gradients with respect to both hidden layers before their ReLU."""
     relu_gradient_ = torch.ops.aten.threshold_backward.grad_input
     grad2 = grad @ parameters[4]
     relu_gradient_(grad2, activations.hidden2, 0, grad_input=grad2)

@@ -1,1 +1,1 @@
-"""Small helpers that programs of users import."""
+"""Small helpers for programs of users."""

@@ -7,10 +7,10 @@ def get_episode_statistics(infos: dict[str, Any]) -> tuple[list[float], list[int
     """Return the returns and lengths of the episodes that ended in this step.
 
     Args:
-        infos: What ``envs.step`` returned last.
+        infos: The infos that the last ``envs.step`` returned.
 
     Returns:
-        ``(returns, lengths)``, one entry for each environment whose episode ended; often empty.
+        ``(returns, lengths)``, with one entry for each environment whose episode ended; often empty.
     """
     if "episode" not in infos:
         return [], []

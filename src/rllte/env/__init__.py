@@ -1,6 +1,6 @@
-"""Vectors of environments, one file per simulator, on envpool.
+"""Vectors of environments on envpool, one file for each simulator.
 
-``ENVS`` maps a benchmark to the function that makes its environments; what it names is imported when used.
+``ENVS`` maps a benchmark to the function that makes its environments, which is imported at its first use.
 """
 
 from typing import TYPE_CHECKING, Any

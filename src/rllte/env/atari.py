@@ -1,8 +1,8 @@
 """The Arcade Learning Environment (Bellemare et al., 2013) on envpool.
 
-Frames are preprocessed as in Mnih et al., 2015: frame skip 4 with a maximum over the last two, 84 × 84 grey,
-a stack of 4, 1 to 30 frames of no-ops and FIRE at each reset, which with ``episodic_life`` is after each lost
-life; actions are never sticky.
+Frames are preprocessed as in Mnih et al., 2015: frame skip 4 with a maximum over the last two frames, 84 × 84
+grey pixels, and a stack of 4. Each reset plays 1 to 30 frames of no-ops and FIRE. With ``episodic_life``
+there is a reset after each lost life. Actions are never sticky.
 """
 
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ from rllte.env.vector import Array, EnvpoolVectorEnv, check_task, discrete_space
 
 
 class AtariVectorEnv(EnvpoolVectorEnv):
-    """Games whose ``infos["episode"]`` is always that of the whole game in its own score.
+    """Atari games whose ``infos["episode"]`` always covers the whole game, in the game's own score.
 
-    With ``episodic_life`` a lost life terminates an episode; the game goes on, and is reported when it
-    is over.
+    With ``episodic_life`` a lost life terminates an episode, but the game goes on. It is reported when it is
+    over.
     """
 
     def _outcome(self, rewards: Array, ended: Array, info: dict[str, Any]) -> tuple[Array, Array]:
@@ -41,24 +41,25 @@ def make_envpool_atari_env(
     """Make a vector of Atari games.
 
     Args:
-        env_id: ``<Game>-v5``, such as ``"BeamRider-v5"``.
-        num_envs: How many games.
+        env_id: Name of the game, ``<Game>-v5``, such as ``"BeamRider-v5"``.
+        num_envs: Number of parallel environments.
         seed: A seed (environment i takes ``seed + i``), or one for each environment.
-        device: Where observations, rewards and flags go.
+        device: Device of observations, rewards and flags.
         asynchronous: Whether the caller will split steps into ``step_async`` and ``step_wait``, to compute
-            while envpool's threads play. Both ways give the same results, and both are always there.
-        episodic_life: Whether losing a life ends an episode; of use in training.
-        reward_clip: Whether rewards are clipped to their sign; of use in training.
-        num_threads: envpool's threads; 0 lets it choose. Results do not depend on it.
+            while envpool's threads play. It changes nothing: both ways are always available, with the same
+            results.
+        episodic_life: Whether a lost life ends an episode, which is useful in training.
+        reward_clip: Whether rewards are clipped to their sign, which is useful in training.
+        num_threads: Number of envpool's threads; 0 lets envpool choose. Results do not depend on it.
 
     Returns:
-        Observations ``(num_envs, 4, 84, 84)`` uint8, the game's own discrete actions; games of at most
-        27,000 agent steps (108,000 frames), then truncated.
+        Environments with observations ``(num_envs, 4, 84, 84)`` uint8 and the game's own discrete actions. A
+        game is truncated after 27,000 agent steps (108,000 frames).
 
     Raises:
         UnknownNameError: envpool has no such game.
     """
-    del asynchronous  # a word of the interface: envpool is always asynchronous beneath
+    del asynchronous  # part of the interface only: envpool can always step asynchronously
     games = [name for name, spec in envpool.registration.registry.specs.items() if spec[0] == "envpool.atari"]
     check_task("atari", env_id, env_id, {name: name for name in games})
     return AtariVectorEnv(

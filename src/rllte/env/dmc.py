@@ -1,11 +1,11 @@
-"""The DeepMind Control Suite (Tassa et al., 2018) on envpool, observed by its state.
+"""The DeepMind Control Suite (Tassa et al., 2018) on envpool, with states as observations.
 
-Tasks have dm_control's names, ``domain_task``, with ``cup_catch`` for ``ball_in_cup`` ``catch``. Physics,
-rewards and time limits are dm_control's on MuJoCo 3.6.0; a test plays both side by side.
+Tasks have dm_control's names, ``domain_task``; ``cup_catch`` is dm_control's ``ball_in_cup`` ``catch``.
+Physics, rewards and time limits are dm_control's on MuJoCo 3.6.0; a test plays both side by side.
 
-The tasks of ``finger`` are not envpool's but dm_control's own. MuJoCo 3.5 and 3.6 give the spinner, whose
-centre of mass lies on its axis, an inverse weight of 26.2 for pushes in place of 0, so that a finger meets
-1/64 of the resistance that it meets in the versions before and after.
+The tasks of ``finger`` use dm_control itself instead of envpool. MuJoCo 3.5 and 3.6 give the spinner, whose
+centre of mass lies on its axis, an inverse weight of 26.2 for pushes instead of 0. A finger then meets 1/64
+of the resistance that it meets in earlier and later versions.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,8 +35,8 @@ TASKS = {
 }  # fmt: skip
 """envpool's name of each task."""
 
-# envpool's dicts hold what every task of a domain might need; these are dm_control's keys in its order,
-# where the two differ.
+# envpool's dict of observations has the keys of all tasks of a domain. Where dm_control's differs, this table
+# has dm_control's keys, in its order.
 _OBSERVATION_KEYS = {
     "fish_swim": ("joint_angles", "upright", "target", "velocity"),
     "fish_upright": ("joint_angles", "upright", "velocity"),
@@ -49,8 +49,8 @@ _FROM_PACKAGE = "finger_"
 class CupCatchVectorEnv(EnvpoolVectorEnv):
     """``cup_catch`` with dm_control's reward.
 
-    envpool 1.2.5 takes the radius of the ball from another part of the model, 0.008 m for 0.025 m, and so
-    calls the ball caught when it is too far up, down or aside.
+    envpool 1.2.5 takes the radius of the ball from another part of the model: 0.008 m instead of 0.025 m. It
+    therefore counts the ball as caught when it is still too far up, down or aside.
     """
 
     def _rewards(self, raw: dict[str, Array], rewards: Array) -> Array:
@@ -58,15 +58,16 @@ class CupCatchVectorEnv(EnvpoolVectorEnv):
 
 
 def caught(position: Array) -> Array:
-    """Return whether the ball is in the cup, as dm_control's ``ball_in_cup`` has it.
+    """Return whether the ball is in the cup, by the rule of dm_control's ``ball_in_cup``.
 
     Args:
-        position: ``(num_envs, 4)``, x and z of the cup and of the ball as their joints give them, in metres.
+        position: ``(num_envs, 4)``, the joint positions of the cup (x, z) and of the ball (x, z), in metres.
 
     Returns:
-        ``(num_envs,)`` bool: the whole ball, of radius 0.025, is in the target, a square whose sides are 0.1.
+        ``(num_envs,)`` bool, whether the whole ball, of radius 0.025 m, is inside the target, a square with
+        sides of 0.1 m.
     """
-    target = position[:, :2] + [0.0, 0.6 - 0.05]  # the cup's body, and in it the target's middle
+    target = position[:, :2] + [0.0, 0.6 - 0.05]  # offsets of the cup's body and of the target's centre in it
     ball = position[:, 2:] + [0.0, 0.2]
     return np.all(np.abs(target - ball) < 0.05 - 0.025, axis=1)
 
@@ -82,24 +83,24 @@ def make_envpool_dmc_env(
     action_repeat: int = 2,
     image_size: int = 84,
 ) -> EnvpoolVectorEnv:
-    """Make a vector of DeepMind Control environments, finger's by dm_control, the others by envpool.
+    """Make a vector of DeepMind Control environments: finger's with dm_control, the others with envpool.
 
     Args:
-        env_id: ``domain_task``, such as ``"cheetah_run"``.
-        num_envs: How many environments.
+        env_id: Name of the task, ``domain_task``, such as ``"cheetah_run"``.
+        num_envs: Number of parallel environments.
         seed: A seed (environment i takes ``seed + i``), or one for each environment.
-        device: Where observations, rewards and flags go.
-        num_threads: envpool's threads; 0 lets it choose. Results do not depend on it.
-        from_pixels: Whether a camera observes; then see ``dmc_pixels.make_envpool_dmc_pixels_env``, which
-            the other three options are for.
-        frame_stack: How many frames an observation holds.
-        action_repeat: How many steps of the simulator an action lasts.
-        image_size: Height and width of a frame in pixels.
+        device: Device of observations, rewards and flags.
+        num_threads: Number of envpool's threads; 0 lets envpool choose. Results do not depend on it.
+        from_pixels: Whether observations are a camera's frames instead of states. The next three options only
+            matter then, and ``dmc_pixels.make_envpool_dmc_pixels_env`` describes the environments.
+        frame_stack: Number of frames in an observation.
+        action_repeat: Number of simulator steps that repeat one action.
+        image_size: Height and width of a frame, in pixels.
 
     Returns:
-        Observations ``(num_envs, obs_dim)`` float32, the arrays of dm_control's dict one after the
-        other in its order; actions ``(num_envs, action_dim)`` in [-1, 1], scaled to the task's own
-        bounds; rewards in [0, 1]; episodes of 1,000 steps that end truncated.
+        Environments with observations ``(num_envs, obs_dim)`` float32, which are the arrays of dm_control's
+        dict concatenated in its order. Actions are ``(num_envs, action_dim)`` in [-1, 1] and are scaled to
+        the task's own bounds. Rewards are in [0, 1]. Episodes are truncated after 1,000 steps.
 
     Raises:
         UnknownNameError: There is no such task.
@@ -138,7 +139,10 @@ def make_envpool_dmc_env(
 
 
 def action_scaler(env_id: str, num_envs: int) -> Callable[[Array], Array]:
-    """Return what scales ``(num_envs, action_dim)`` actions in [-1, 1] to the task's own bounds, float64."""
+    """Return a function that scales actions from [-1, 1] to the task's own bounds.
+
+    The function takes actions ``(num_envs, action_dim)`` and returns them as float64.
+    """
     bounds = envpool.make_spec(TASKS[env_id]).action_space
     low, high = bounds.low.astype(np.float64), bounds.high.astype(np.float64)
 

@@ -1,4 +1,4 @@
-"""Tasks of the DeepMind Control Suite in the package dm_control itself, as Gymnasium environments."""
+"""Tasks of the DeepMind Control Suite, played by the package dm_control itself, as Gymnasium environments."""
 
 import warnings
 from typing import Any
@@ -8,16 +8,16 @@ import numpy as np
 
 from rllte.env.vector import Array, Infos
 
-with warnings.catch_warnings():  # of the packages that it draws with
+with warnings.catch_warnings():  # dm_control's rendering packages warn when they are imported
     warnings.simplefilter("ignore")
     from dm_control import suite
 
 
 class ControlEnv(gym.Env[Array, Array]):
-    """A task of dm_control.
+    """A task of dm_control as a Gymnasium environment.
 
     Args:
-        env_id: ``domain_task``, such as ``"finger_spin"``.
+        env_id: Name of the task, ``domain_task``, such as ``"finger_spin"``.
     """
 
     def __init__(self, env_id: str) -> None:
@@ -33,11 +33,11 @@ class ControlEnv(gym.Env[Array, Array]):
         """Begin an episode.
 
         Args:
-            seed: Starts the random stream anew; without it it goes on.
+            seed: Restarts the random stream; if None, the stream continues.
             options: Not used.
 
         Returns:
-            ``(obs, infos)``: the arrays of dm_control's dict one after the other, ``(obs_dim,)`` float32.
+            ``(obs, infos)``: obs is ``(obs_dim,)`` float32, the arrays of dm_control's dict concatenated.
         """
         super().reset(seed=seed)
         if seed is not None:
@@ -58,7 +58,7 @@ class ControlEnv(gym.Env[Array, Array]):
         return _flat(step), float(step.reward), terminated, step.last() and not terminated, {}
 
     def close(self) -> None:
-        """Let the physics go."""
+        """Release the physics."""
         self._env.close()
 
 

@@ -1,13 +1,15 @@
-"""The DeepMind Control Suite on envpool, observed by a camera, as DrQ-v2 (Yarats et al., 2022) has it.
+"""The DeepMind Control Suite on envpool, observed by a camera, as in DrQ-v2 (Yarats et al., 2022).
 
-Physics, rewards and seeds are envpool's, also where ``rllte.env.dmc`` has others. Frames are drawn by
-envpool's own MuJoCo (3.6) with EGL, which takes the GPU's driver where there is one and Mesa on the CPU
-otherwise; ``MUJOCO_EGL_DEVICE_ID`` chooses among several, and ``MUJOCO_GL`` is not read. The frames equal
-dm_control's, as a test checks for nine domains, but for one marker: envpool shows the tip of
-``finger_spin``'s spinner, which dm_control hides. From MuJoCo 3.12 on, dm_control lays the squares of the
-floor differently; envpool's lie as they did for DrQ-v2.
+Physics, rewards and seeds are envpool's, also for the tasks where ``rllte.env.dmc`` departs from envpool.
+envpool's own MuJoCo (3.6) draws the frames with EGL. EGL uses the GPU's driver if there is one, else Mesa on
+the CPU. ``MUJOCO_EGL_DEVICE_ID`` chooses among several devices; ``MUJOCO_GL`` is not read.
 
-dm_control must not draw with EGL in the same process: afterwards, its frames (not these) are wrong.
+A test checks for nine domains that the frames equal dm_control's. The one exception is a marker: envpool
+shows the tip of ``finger_spin``'s spinner, which dm_control hides. From MuJoCo 3.12 on, dm_control lays out
+the squares of the floor differently; envpool's layout is that of DrQ-v2.
+
+dm_control must not draw with EGL in the same process: afterwards, dm_control's frames are wrong (those of
+this module are not).
 """
 
 import ctypes
@@ -26,7 +28,7 @@ from rllte.env.dmc import TASKS, action_scaler, unit_box
 from rllte.env.vector import Array, EnvpoolVectorEnv, Infos, check_task
 from rllte.errors import HubError
 
-_CAMERA_OF = {"quadruped": 2}  # from near; the other domains take camera 0 (drqv2/dmc.py)
+_CAMERA_OF = {"quadruped": 2}  # a closer camera; the other domains use camera 0 (drqv2/dmc.py)
 
 
 def make_envpool_dmc_pixels_env(
@@ -39,30 +41,32 @@ def make_envpool_dmc_pixels_env(
     action_repeat: int = 2,
     image_size: int = 84,
 ) -> EnvpoolVectorEnv:
-    """Make a vector of DeepMind Control environments that are seen by a camera.
+    """Make a vector of DeepMind Control environments whose observations are a camera's frames.
 
-    One step of an environment repeats the action, adds up the rewards and draws the last state; it stops
-    repeating where the episode ends. Lengths in ``infos`` count these steps, not the simulator's.
+    One step of an environment repeats the action, adds up the rewards and draws the last state. It stops
+    repeating when the episode ends. Lengths in ``infos`` count these steps, not the simulator's.
 
     Args:
-        env_id: ``domain_task``, such as ``"cheetah_run"``.
-        num_envs: How many environments.
+        env_id: Name of the task, ``domain_task``, such as ``"cheetah_run"``.
+        num_envs: Number of parallel environments.
         seed: A seed (environment i takes ``seed + i``), or one for each environment.
-        device: Where observations, rewards and flags go.
-        num_threads: envpool's threads for physics; 0 lets it choose. Results do not depend on it.
-        frame_stack: How many frames an observation holds; at a reset, the first one that many times.
-        action_repeat: How many steps of the simulator an action lasts.
-        image_size: Height and width of a frame in pixels.
+        device: Device of observations, rewards and flags.
+        num_threads: Number of envpool's threads for physics; 0 lets envpool choose. Results do not depend on
+            it.
+        frame_stack: Number of frames in an observation. At a reset, the first frame fills the stack.
+        action_repeat: Number of simulator steps that repeat one action.
+        image_size: Height and width of a frame, in pixels.
 
     Returns:
-        Observations ``(num_envs, 3 * frame_stack, image_size, image_size)`` uint8, red, green and blue of
-        the oldest frame first; actions ``(num_envs, action_dim)`` in [-1, 1], scaled to the task's own
-        bounds; rewards in [0, action_repeat]; episodes of 1,000 / action_repeat steps that end truncated.
-        The same seeds give the same bytes wherever the same driver draws.
+        Environments with observations ``(num_envs, 3 * frame_stack, image_size, image_size)`` uint8, which
+        hold the red, green and blue of each frame, the oldest frame first. Actions are
+        ``(num_envs, action_dim)`` in [-1, 1] and are scaled to the task's own bounds. Rewards are in
+        [0, action_repeat]. Episodes are truncated after 1,000 / action_repeat steps. The same seeds give the
+        same bytes wherever the same driver draws.
 
     Raises:
         UnknownNameError: There is no such task.
-        HubError: No frame can be drawn on this machine, or a number is below 1.
+        HubError: This machine cannot draw frames, or a number is below 1.
     """
     check_task("dmc", env_id, env_id, {name: name for name in TASKS})
     numbers = {"frame_stack": frame_stack, "action_repeat": action_repeat, "image_size": image_size}
@@ -71,8 +75,8 @@ def make_envpool_dmc_pixels_env(
             raise HubError(f"{name} is {number}; write 1 or more.")
     if problem := renderer_problem():
         raise HubError(
-            f"{env_id} is observed by pixels, and no frame can be drawn here: {problem}. Install EGL, on "
-            "Debian with: apt-get install libegl1 (for a GPU, its driver brings its part)."
+            f"{env_id} is observed by pixels, but this machine cannot draw frames: {problem}. Install EGL; "
+            "on Debian: apt-get install libegl1 (a GPU's driver brings its own part)."
         )
     shape = (3 * frame_stack, image_size, image_size)
     return _PixelVectorEnv(
@@ -93,7 +97,7 @@ def make_envpool_dmc_pixels_env(
 
 @functools.cache
 def renderer_problem() -> str:
-    """Say why no frame can be drawn on this machine; an empty text where one can."""
+    """Return why this machine cannot draw frames, or an empty text if it can."""
     pool = envpool.make(TASKS["pendulum_swingup"], env_type="gymnasium", num_envs=1, **_render_options(8, 0))
     try:
         if sys.platform == "linux":
@@ -110,8 +114,9 @@ def renderer_problem() -> str:
 def _share_egl() -> None:
     """Let envpool's MuJoCo find the EGL library that envpool is linked with.
 
-    envpool 1.2.5 keeps it to itself, but its MuJoCo looks for it among the symbols of the whole process, and
-    ends the process when it finds none. It must be that very library: another one has no current context.
+    envpool 1.2.5 does not share the library's symbols, but its MuJoCo looks for them among the symbols of the
+    whole process, and ends the process if it finds none. It must be the same library: in another one, no
+    context is current.
     """
     bundled = (Path(envpool.__file__).parents[1] / "envpool.libs").glob("libEGL*")
     ctypes.CDLL(str(next(bundled, "libEGL.so.1")), ctypes.RTLD_GLOBAL)
@@ -138,15 +143,15 @@ class _PixelVectorEnv(EnvpoolVectorEnv):
 
 
 class _PixelPool:
-    """envpool's pool as ``EnvpoolVectorEnv`` uses it, with repeated actions and stacked frames.
+    """envpool's pool with repeated actions and stacked frames, as ``EnvpoolVectorEnv`` uses it.
 
-    envpool can give pixels itself (``from_pixels``), but then draws every step of the simulator, also those
-    between two decisions, and nearly all the time goes into drawing.
+    envpool can return pixels itself (``from_pixels``), but then it draws every step of the simulator, also
+    those between two decisions, and nearly all the time goes into drawing.
 
     Args:
-        pool: Made with a ``render_mode``.
-        stacks: ``(num_envs, frame_stack, 3, image_size, image_size)`` uint8, where frames are kept.
-        action_repeat: How many steps of the simulator an action lasts.
+        pool: A pool of envpool that was made with a ``render_mode``.
+        stacks: ``(num_envs, frame_stack, 3, image_size, image_size)`` uint8, the buffer for the frames.
+        action_repeat: Number of simulator steps that repeat one action.
     """
 
     def __init__(self, pool: Any, stacks: Array, action_repeat: int) -> None:
@@ -160,7 +165,7 @@ class _PixelPool:
         return self._first_obs(self._ids), {}
 
     def step(self, actions: Array, ids: Array) -> tuple[Array, Array, Array, Array, Infos]:
-        """Make the reset step of the environments that ended."""
+        """Make envpool's reset step in the environments that ended."""
         _, rewards, terminated, truncated, _ = self._pool.step(actions, ids)
         return self._first_obs(ids), rewards, terminated, truncated, {"env_id": ids}
 
@@ -168,7 +173,7 @@ class _PixelPool:
         self._actions = actions
 
     def recv(self) -> tuple[Array, Array, Array, Array, Infos]:
-        """Repeat the actions that were sent, and draw."""
+        """Repeat the actions that were sent, then draw."""
         actions = self._actions
         rewards = np.zeros(len(actions), np.float64)
         terminated, truncated = np.zeros((2, len(actions)), np.bool_)
@@ -193,5 +198,5 @@ class _PixelPool:
         return self._pool.render(env_ids=ids).transpose(0, 3, 1, 2)
 
     def _obs(self, ids: Array) -> Array:
-        stacks = self._stacks[ids]  # a copy, which no later step writes to
+        stacks = self._stacks[ids]  # a copy, so that later steps do not change it
         return stacks.reshape(len(ids), -1, *stacks.shape[3:])

@@ -1,12 +1,12 @@
 """MiniGrid (Chevalier-Boisvert et al., 2023) on envpool.
 
-The observation is the agent's own view, ``(7, 7, 3)`` uint8: object, colour and state of each cell, as
-``minigrid`` encodes it. The mission text and the compass direction are left out; the tasks that this
-project lists can be solved without them.
+The observation is the agent's own view, ``(7, 7, 3)`` uint8: object, colour and state of each grid cell,
+encoded as in the package ``minigrid``. The mission text and the compass direction are left out, because the
+tasks that this project lists can be solved without them.
 
-MultiRoom is not envpool's but the ``minigrid`` package's own. envpool 1.2.5 draws where a room lies from one
-place too many: in a third of the levels with two rooms of four cells the door is in a corner of the second,
-where nobody gets through.
+The tasks of MultiRoom use the package ``minigrid`` instead of envpool. envpool 1.2.5 chooses the position of
+a room from one place too many. In a third of the levels with two rooms of four cells, the door is therefore
+in a corner of the second room, where nobody gets through.
 """
 
 import warnings
@@ -33,17 +33,18 @@ def make_envpool_minigrid_env(
     device: str | torch.device = "cpu",
     num_threads: int = 0,
 ) -> EnvpoolVectorEnv:
-    """Make a vector of MiniGrid environments, MultiRoom by the ``minigrid`` package, the others by envpool.
+    """Make a vector of MiniGrid environments: MultiRoom with package ``minigrid``, the others with envpool.
 
     Args:
-        env_id: With or without the prefix ``MiniGrid-``, such as ``"DoorKey-5x5-v0"``.
-        num_envs: How many environments.
+        env_id: Name of the task, with or without the prefix ``MiniGrid-``, such as ``"DoorKey-5x5-v0"``.
+        num_envs: Number of parallel environments.
         seed: A seed (environment i takes ``seed + i``), or one for each environment.
-        device: Where observations, rewards and flags go.
-        num_threads: envpool's threads; 0 lets it choose. Results do not depend on it.
+        device: Device of observations, rewards and flags.
+        num_threads: Number of envpool's threads; 0 lets envpool choose. Results do not depend on it.
 
     Returns:
-        Observations ``(num_envs, 7, 7, 3)`` uint8, seven discrete actions, rewards in [0, 1].
+        Environments with observations ``(num_envs, 7, 7, 3)`` uint8, seven discrete actions, and rewards in
+        [0, 1].
 
     Raises:
         UnknownNameError: envpool has no such task.
@@ -72,7 +73,7 @@ def _view_space(space: gym.Space[Any]) -> gym.Space[Any]:
 
 
 def _make_package_env(task_id: str) -> AnyEnv:
-    with warnings.catch_warnings():  # pygame's, of a module of setuptools
+    with warnings.catch_warnings():  # pygame warns about a module of setuptools
         warnings.simplefilter("ignore")
         with requires_extra(f"{task_id} needs"):
             from minigrid.wrappers import ImgObsWrapper

@@ -1,4 +1,7 @@
-"""Environments of other packages, where envpool's are another task, behind envpool's interface."""
+"""Adapter that gives environments of other packages envpool's interface.
+
+It serves tasks that envpool implements differently from their original package.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,12 +15,12 @@ AnyEnv = gym.Env[Any, Any]
 
 
 class PackageVectorEnv(EnvpoolVectorEnv):
-    """``EnvpoolVectorEnv`` on environments that are stepped one after the other; they have no threads.
+    """``EnvpoolVectorEnv`` for environments of another package, stepped one after the other without threads.
 
     Args:
-        task_id: Their name.
-        make_env: Makes one of them; its observations are arrays.
-        options: Of ``EnvpoolVectorEnv``.
+        task_id: Name of the task.
+        make_env: Makes one environment, whose observations must be arrays.
+        options: The other options of ``EnvpoolVectorEnv``.
     """
 
     def __init__(self, task_id: str, *, make_env: Callable[[], AnyEnv], **options: Any) -> None:
@@ -33,11 +36,11 @@ def _same(value: Any) -> Any:
 
 
 class _PackagePool:
-    """Environments as ``EnvpoolVectorEnv`` uses envpool's pool of them.
+    """A list of environments with the interface of envpool's pool.
 
     Args:
-        envs: One or more.
-        seeds: Of each environment's random stream.
+        envs: One or more environments.
+        seeds: Seed of each environment's random stream.
     """
 
     def __init__(self, envs: Sequence[AnyEnv], seeds: Sequence[int]) -> None:
@@ -60,7 +63,7 @@ class _PackagePool:
         self._actions = actions
 
     def recv(self) -> tuple[Array, Array, Array, Array, Infos]:
-        """Make the step that was sent."""
+        """Make the step whose actions were sent."""
         steps = [env.step(action) for env, action in zip(self._envs, self._actions, strict=True)]
         obs, rewards, terminated, truncated, _ = zip(*steps, strict=True)
         return np.stack(obs), np.array(rewards, np.float32), np.array(terminated), np.array(truncated), {}

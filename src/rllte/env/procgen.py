@@ -1,4 +1,4 @@
-"""Procgen (Cobbe et al., 2020) on envpool, whose engine is the original's C++."""
+"""Procgen (Cobbe et al., 2020) on envpool, which uses the original engine in C++."""
 
 import ctypes
 import functools
@@ -43,29 +43,31 @@ def make_envpool_procgen_env(
     """Make a vector of Procgen games.
 
     Args:
-        env_id: One of the sixteen games, such as ``"coinrun"``.
-        num_envs: How many environments.
-        seed: A seed (environment i takes ``seed + i``), or one for each; it decides the order of levels.
-        device: Where observations, rewards and flags go.
-        num_levels: Levels are ``start_level`` to ``start_level + num_levels - 1``; 0 stands for all from
-            ``start_level`` on. (The engine itself reads 0 as all levels there are and ignores
-            ``start_level``, so that unseen levels could be seen ones.)
+        env_id: Name of one of the sixteen games, such as ``"coinrun"``.
+        num_envs: Number of parallel environments.
+        seed: A seed (environment i takes ``seed + i``), or one for each environment. It decides the order of
+            levels.
+        device: Device of observations, rewards and flags.
+        num_levels: Number of levels, which are ``start_level`` to ``start_level + num_levels - 1``. 0 stands
+            for all levels from ``start_level`` on. (The engine itself takes 0 for all levels and ignores
+            ``start_level``, so that levels for evaluation could be levels of training.)
         start_level: The first level.
-        distribution_mode: ``"easy"``, ``"hard"``, or what else the game has.
-        num_threads: envpool's threads; 0 lets it choose. Results do not depend on it.
+        distribution_mode: ``"easy"``, ``"hard"``, or another mode that the game has.
+        num_threads: Number of envpool's threads; 0 lets envpool choose. Results do not depend on it.
 
     Returns:
-        Observations ``(num_envs, 3, 64, 64)`` uint8, fifteen discrete actions.
+        Environments with observations ``(num_envs, 3, 64, 64)`` uint8 and fifteen discrete actions.
 
     Raises:
         UnknownNameError: There is no such game or mode.
-        HubError: No such levels, or Qt 5 cannot be loaded.
+        HubError: There are no such levels, or Qt 5 cannot be loaded.
     """
     if distribution_mode not in MODES:
         raise UnknownNameError("distribution_mode", distribution_mode, MODES)
     if num_levels < 0 or start_level < 0 or start_level + num_levels > LAST_LEVEL:
         raise HubError(
-            f"levels {start_level} to {start_level + num_levels - 1} are not in [0, {LAST_LEVEL})."
+            f"levels {start_level} to {start_level + num_levels - 1} are not in [0, {LAST_LEVEL}). Change "
+            "start_level or num_levels."
         )
     check_task("procgen", env_id, env_id, {name: name for name in GAMES})
     _load_qt()
@@ -88,13 +90,14 @@ def make_envpool_procgen_env(
 def _load_qt() -> None:
     """Load Qt 5, which envpool's Procgen is linked with, from the wheel PyQt5-Qt5 or from the system.
 
-    envpool imported its Procgen with itself and kept the failure, so it is imported again.
+    envpool tried to import its Procgen when it was imported itself, and remembers the failure. So its Procgen
+    is imported again.
     """
     spec = importlib.util.find_spec("PyQt5")
     folders = [Path(place) / "Qt5/lib" for place in (spec.submodule_search_locations or ())] if spec else []
     folder = next((folder for folder in folders if folder.is_dir()), None)
     try:
-        if folder is None:  # the system's Qt brings its own ICU
+        if folder is None:  # the system's Qt loads its own ICU
             ctypes.CDLL("libQt5Gui.so.5", ctypes.RTLD_GLOBAL)
         else:
             for name in _QT_LIBRARIES:

@@ -1,4 +1,4 @@
-"""A Gymnasium vector environment on envpool that gives tensors and resets within the step."""
+"""A Gymnasium vector environment on envpool that returns tensors and resets within the step."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,26 +19,28 @@ Infos = dict[str, Any]
 class EnvpoolVectorEnv(gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Tensor]):
     """Many copies of one environment, stepped together by envpool.
 
-    When an episode ends, the step returns the first observation of the next one (Gymnasium's
-    ``SAME_STEP`` autoreset), and ``infos`` holds, for all environments,
+    When an episode ends, the step returns the first observation of the next episode (Gymnasium's
+    ``SAME_STEP`` autoreset). ``infos`` then has these entries for all environments:
 
-    * ``final_obs``: ``(num_envs, *obs_shape)``, the true last observation where an episode ended,
-      which is what bootstrapping at a truncation needs;
-    * ``episode``: ``{"r": (num_envs,) float64, "l": (num_envs,) int64}``, the undiscounted return and
-      the length in agent steps of the episodes that ended, 0 elsewhere;
-    * ``_episode``: ``(num_envs,)`` bool, where an episode ended.
+    * ``final_obs``: ``(num_envs, *obs_shape)``, the true last observation where an episode ended. A truncated
+      episode is bootstrapped from it.
+    * ``episode``: ``{"r": (num_envs,) float64, "l": (num_envs,) int64}``, the undiscounted return and the
+      length in agent steps of the episodes that ended, 0 elsewhere.
+    * ``_episode``: ``(num_envs,)`` bool, whether an episode ended.
 
-    envpool itself resets one step later and spends a step on it; here the environments that ended
-    make that step at once and alone, so every step that the caller sees is a transition.
+    envpool itself resets one step later and spends a step on it. This class makes that step at once, only in
+    the environments that ended, so every step returned to the caller is a real transition.
 
     Args:
-        task_id: The name that envpool knows.
-        num_envs: How many environments; at least 1.
-        seed: A seed of 0 or more (environment i takes ``seed + i``), or one seed for each.
-        device: Where the tensors go.
-        observation_space: Of one environment, after ``read_obs``.
-        action_space: Of one environment, before ``write_action``.
-        read_obs: Turns envpool's batch of observations into one array of ``observation_space``.
+        task_id: envpool's name of the task.
+        num_envs: Number of parallel environments, at least 1.
+        seed: A seed of 0 or more (environment i takes ``seed + i``), or one seed for each environment.
+        device: Device of the tensors.
+        observation_space: Takes envpool's observation space of one environment, and returns the space of what
+            ``read_obs`` returns.
+        action_space: Takes envpool's action space of one environment, and returns the space of what
+            ``write_action`` takes.
+        read_obs: Turns envpool's batch of observations into one array.
         write_action: Turns a batch of actions into envpool's.
         options: Passed on to ``envpool.make``.
     """
@@ -74,7 +76,7 @@ class EnvpoolVectorEnv(gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Te
         self._pool = self._make_pool(seeds)
 
     def _make_pool(self, seeds: list[int]) -> Any:
-        """Return envpool's pool, or what is used as one."""
+        """Return envpool's pool, or an object that is used in its place."""
         return envpool.make(
             self._task_id, env_type="gymnasium", num_envs=self.num_envs, seed=seeds, **self._options
         )
@@ -85,8 +87,8 @@ class EnvpoolVectorEnv(gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Te
         """Begin a new episode in every environment.
 
         Args:
-            seed: Starts the random streams anew; without it they go on.
-            options: Not used; Gymnasium's signature has it.
+            seed: Restarts the random streams; if None, they continue.
+            options: Not used; it is part of Gymnasium's signature.
 
         Returns:
             ``(obs, infos)``: obs is ``(num_envs, *obs_shape)``.
@@ -116,17 +118,17 @@ class EnvpoolVectorEnv(gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Te
         return self.step_wait()
 
     def step_async(self, actions: torch.Tensor | Array) -> None:
-        """Begin a step and return at once; envpool's threads make it, and ``step_wait`` gives its results.
+        """Begin a step and return at once; envpool's threads make the step.
 
         Args:
-            actions: As ``step`` takes them.
+            actions: The same as in ``step``.
         """
         array = actions.detach().cpu().numpy() if isinstance(actions, torch.Tensor) else np.asarray(actions)
         self._written = self._write_action(array)
         self._pool.send(self._written)
 
     def step_wait(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, Infos]:
-        """Wait for the step that ``step_async`` began; returns what ``step`` returns."""
+        """Wait for the step that ``step_async`` began, and return what ``step`` returns."""
         raw, rewards, terminated, truncated, info = self._pool.recv()
         obs, rewards = self._read_obs(raw), self._rewards(raw, rewards)
         infos: Infos = {}
@@ -152,7 +154,7 @@ class EnvpoolVectorEnv(gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Te
         return rewards
 
     def _outcome(self, rewards: Array, ended: Array, info: Infos) -> tuple[Array, Array]:
-        """Return what each environment scored in a step, and whether the episode to report is over."""
+        """Return the score of each environment in a step, and whether the episode to report is over."""
         return rewards, ended
 
     def _report(self, over: Array, infos: Infos) -> None:
@@ -162,7 +164,10 @@ class EnvpoolVectorEnv(gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Te
         self._lengths[over] = 0
 
     def _next_obs(self, obs: Array, ended: Array) -> Array:
-        """Let the environments that ended make envpool's reset step alone; its action is ignored."""
+        """Return the observations after envpool's reset step, which only the environments that ended make.
+
+        envpool ignores the actions of that step.
+        """
         ids = np.flatnonzero(ended).astype(np.int32)
         raw, _, _, _, reset = self._pool.step(self._written[ids], ids)
         obs = obs.copy()
@@ -173,18 +178,18 @@ class EnvpoolVectorEnv(gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Te
         return torch.from_numpy(array).to(self.device)
 
     def close_extras(self, **_: Any) -> None:
-        """Let envpool go; its threads end with it."""
+        """Close envpool's pool, which ends its threads."""
         self._pool.close()
 
 
 def check_task(benchmark: str, env_id: str, task_id: str, known: dict[str, str]) -> None:
-    """Raise unless envpool has the task.
+    """Check that envpool has the task.
 
     Args:
-        benchmark: Named in the error.
-        env_id: As the caller wrote it.
-        task_id: As envpool would name it.
-        known: The env_id of each task_id of this benchmark.
+        benchmark: Name of the benchmark, for the error.
+        env_id: Name of the task, as the caller wrote it.
+        task_id: Name that envpool would give the task.
+        known: The env_id of each task of the benchmark, by envpool's name.
 
     Raises:
         UnknownNameError: There is no such task.
@@ -194,7 +199,7 @@ def check_task(benchmark: str, env_id: str, task_id: str, known: dict[str, str])
 
 
 def integers(actions: Array) -> Array:
-    """Return discrete actions as envpool takes them."""
+    """Return discrete actions in the dtype that envpool takes, int32."""
     return actions.astype(np.int32, copy=False)
 
 

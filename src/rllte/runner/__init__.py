@@ -1,1 +1,1 @@
-"""What is stale, and doing it: plans, locks, batches on Ray."""
+"""Bring a checkout up to date: find stale stages, plan tasks, and run them on Ray."""

@@ -1,4 +1,4 @@
-"""Runs that are to come: listed in runs.yaml while they are trained, and kept there when they are done."""
+"""Add runs to runs.yaml while a batch trains them, and keep the entries of cells that were finished."""
 
 import io
 import json
@@ -24,11 +24,11 @@ _ADDED, _ASIDE = "scratch/added.json", "scratch/aside"
 
 @dataclass(frozen=True)
 class Lines:
-    """Lines for runs that runs.yaml does not list.
+    """Entries to add to runs.yaml, for runs that it does not list yet.
 
     Attributes:
-        runs: One line each, in the order in which they are to be trained.
-        envs: What the line of each cell says that has none yet.
+        runs: The runs to add, in the order in which they are to be trained.
+        envs: The settings of each cell that has no entry under ``envs:`` yet.
     """
 
     runs: list[Run] = field(default_factory=list)
@@ -36,24 +36,27 @@ class Lines:
 
     @property
     def cells(self) -> list[Cell]:
-        """Return the cells of the runs, in the order of their first."""
+        """Return the cells of the runs, each once, in the order of their first run."""
         return list(dict.fromkeys(run.cell for run in self.runs))
 
     def of(self, cells: set[Cell]) -> "Lines":
-        """Return those of some cells."""
+        """Return the entries of the given cells only."""
         return Lines(
             [run for run in self.runs if run.cell in cells],
             {cell: settings for cell, settings in self.envs.items() if cell in cells},
         )
 
     def in_order(self, works: list[Work]) -> list[Work]:
-        """Return the work of other cells, then that of these in their order."""
+        """Return the work in order: first that of other cells, then that of these cells in their order."""
         place = {cell: i for i, cell in enumerate(self.cells)}
         return sorted(works, key=lambda work: place.get(work.cell, -1))
 
 
 def lines_to_add(project: Project, wanted: Wanted, *, planned: bool, release: bool) -> Lines:
-    """Return the lines of what is asked for and not listed: those of the release, then planned ones."""
+    """Return the entries for runs that are requested and that runs.yaml does not list.
+
+    The cells of the release come first. Planned cells follow, without those of the release.
+    """
     first = release_lines(project, wanted) if release else Lines()
     then = planned_lines(project, wanted) if planned else Lines()
     then = then.of(set(then.cells) - set(first.cells))
@@ -61,9 +64,9 @@ def lines_to_add(project: Project, wanted: Wanted, *, planned: bool, release: bo
 
 
 def planned_lines(project: Project, wanted: Wanted) -> Lines:
-    """Return the lines of what the support list plans at the paper scale, of cells without any run yet.
+    """Return the entries of the support list's cells that have no run yet, at the paper scale.
 
-    Cells are trained on a GPU if their pipeline's ``resources`` have one.
+    A cell is trained on a GPU if the ``resources`` of its pipeline have one.
     """
     runs = []
     for benchmark, agent in project.pipelines():
@@ -78,12 +81,14 @@ def planned_lines(project: Project, wanted: Wanted) -> Lines:
 
 
 def release_lines(project: Project, wanted: Wanted) -> Lines:
-    """Return the lines of what ``release.yaml`` names and runs.yaml does not list, in its order.
+    """Return the entries for runs that ``release.yaml`` names and runs.yaml does not list.
+
+    The runs are in the order of ``release.yaml``.
 
     Raises:
         UnknownNameError: A cell is not in the support list.
-        HubError: There is no such file, a row is not valid, or it has another budget than the cell's
-            available runs.
+        HubError: There is no ``release.yaml``, one of its rows is invalid, or a row has another budget than
+            the cell's available runs.
     """
     runs: list[Run] = []
     envs: dict[Cell, dict[str, Any]] = {}
@@ -98,8 +103,8 @@ def release_lines(project: Project, wanted: Wanted) -> Lines:
         elif line.num_train_steps != row.num_train_steps:
             raise HubError(
                 f"{RELEASE}: cells.{i} gives {cell} {row.num_train_steps:,} env steps; its available runs "
-                f"have {line.num_train_steps:,}. Write that, or change both lines: then all its runs "
-                "are trained anew."
+                f"have {line.num_train_steps:,}. Write that number, or change it in runs.yaml, too; then "
+                "all runs of the cell are trained again."
             )
         listed = project.runs(cell.benchmark, cell.agent)
         some = [Run(cell, seed) for seed in range(row.num_seeds)]
@@ -108,7 +113,10 @@ def release_lines(project: Project, wanted: Wanted) -> Lines:
 
 
 def _settings(project: Project, cell: Cell, scale: str) -> dict[str, Any]:
-    """Return what the line of a cell says, with the budget of the paper scale."""
+    """Return the settings of a cell's entry under ``envs:``.
+
+    The budget is always that of the paper scale. ``scale`` chooses the hyper-parameters.
+    """
     hyperparameters = project.own_hyperparameters(cell, scale)
     return {
         "num_train_steps": project.support(cell.benchmark).budget(cell),
@@ -119,7 +127,7 @@ def _settings(project: Project, cell: Cell, scale: str) -> dict[str, Any]:
 
 
 def add_lines(project: Project, lines: Lines) -> None:
-    """Write lines into runs.yaml, and bring back what ``remove_lines`` has put aside of their runs."""
+    """Write entries into runs.yaml, and restore the files of their runs that ``remove_lines`` set aside."""
     content = {"runs": [str(run) for run in lines.runs], "cells": [str(cell) for cell in lines.envs]}
     write_bytes(project.root / _ADDED, json.dumps(content).encode())
     for names, some in _by_pipeline(lines):
@@ -132,9 +140,10 @@ def add_lines(project: Project, lines: Lines) -> None:
 
 
 def remove_lines(project: Project, lines: Lines) -> None:
-    """Take lines out of runs.yaml, and put the files of their runs aside; the others are there to stay.
+    """Remove entries from runs.yaml, and set the files of their runs aside.
 
-    DVC's stages depend on whole folders: a file there that no stage makes would make them stale.
+    All other entries that ``add_lines`` wrote become permanent. The files must go because DVC's stages depend
+    on whole folders: a file that no stage makes would make the stages of its folder stale.
     """
     for names, some in _by_pipeline(lines):
         listed = project.listed(*names)
@@ -152,7 +161,7 @@ def remove_lines(project: Project, lines: Lines) -> None:
 
 
 def take_back(project: Project) -> None:
-    """Remove the lines that a batch added which was killed, but those whose stages are recorded."""
+    """Remove the entries that a killed batch added, except for cells whose runs are all recorded."""
     if not (project.root / _ADDED).exists():
         return
     content = json.loads((project.root / _ADDED).read_text(encoding="utf-8"))
@@ -175,7 +184,7 @@ def _name(run: Run) -> str:
 def _recorded(project: Project, cell: Cell) -> list[Run]:
     try:
         return collected(project, cell.benchmark, cell.agent).get(cell, [])
-    except HubError:  # its tables are not here, or others
+    except HubError:  # the cell's tables are not here, or differ from the recorded ones
         return []
 
 
@@ -186,11 +195,11 @@ def _folders(lines: Lines) -> list[str]:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Move a file, or the files of a folder, to where they are not yet; nothing is replaced."""
+    """Move a file, or all files of a folder, but never replace a file that exists."""
     if source.is_dir():
         for path in source.iterdir():
             _move(path, target / path.name)
-        with suppress(OSError):  # something is left
+        with suppress(OSError):  # a file stayed because its target exists
             source.rmdir()
     elif source.exists() and not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -198,7 +207,10 @@ def _move(source: Path, target: Path) -> None:
 
 
 def list_tables(project: Project) -> None:
-    """Write the agents whose cells are collected into params.yaml, for a file of all their tables."""
+    """Add the agents with collected cells to ``tables`` in params.yaml.
+
+    DVC then makes one file for each of them, with all its tables.
+    """
     path = project.root / "params.yaml"
     yaml = YAML()
     content = yaml.load(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""A batch: everything that is missing or stale is made, recorded in one go, and listed in the catalogue."""
+"""Run a batch: make everything that is missing or stale, record it in DVC, and write the catalogue."""
 
 import fcntl
 import os
@@ -26,19 +26,20 @@ _LOCK = ".dvc/tmp/rllte-hub/run.lock"
 
 @dataclass(frozen=True)
 class Options:
-    """What a batch is asked for: the options of ``rllte-hub run``.
+    """The options of ``rllte-hub run``.
 
     Attributes:
-        targets: Cells and runs; all by default.
-        benchmark: Only of this.
-        agent: Only of this.
-        planned: Also cells that are only planned, at the paper scale.
-        release: Also what ``release.yaml`` names, in its order.
-        jobs: Tasks at once.
-        threads: Cores for each run.
-        address: Of a Ray cluster; None is this machine.
-        shared: Whether all nodes of the cluster see the checkout.
-        remote: The DVC remote through which nodes share results otherwise; the default one if None.
+        targets: Names of cells and runs; all if empty.
+        benchmark: Work on this benchmark only.
+        agent: Work on this agent only.
+        planned: Also train the cells that are only planned, at the paper scale.
+        release: Also train the cells that ``release.yaml`` names, in its order.
+        jobs: Largest number of tasks at the same time; None for the number of cores.
+        threads: Number of cores for each run; None for as many as the run computes with.
+        address: Address of a Ray cluster; None starts Ray on this machine.
+        shared: Whether all nodes of the cluster see the checkout under the same path.
+        remote: Name of the DVC remote from which missing outputs are pulled, and through which nodes share
+            results if they do not see the checkout. None for the default remote.
     """
 
     targets: tuple[str, ...] = ()
@@ -55,12 +56,12 @@ class Options:
 
 @dataclass
 class Summary:
-    """What became of a batch.
+    """The result of a batch.
 
     Attributes:
-        done: Tasks that were finished.
-        failed: One line for each that was not, by its name.
-        interrupted: Whether it was stopped.
+        done: Names of the tasks that finished.
+        failed: One line about each task that failed, by the task's name.
+        interrupted: Whether a signal stopped the batch.
     """
 
     done: list[str] = field(default_factory=list)
@@ -68,7 +69,7 @@ class Summary:
     interrupted: bool = False
 
     def add(self, outcome: Outcome) -> None:
-        """Note what became of a task."""
+        """Add the outcome of a task."""
         if outcome.error:
             self.failed[outcome.task] = outcome.error
         else:
@@ -80,15 +81,19 @@ def run_batch(root: Path, options: Options) -> Summary:
 
     Args:
         root: The repository.
-        options: Which, and where.
+        options: What to work on, and where.
+
+    Returns:
+        The tasks that finished and those that failed.
 
     Raises:
-        UnknownNameError: What was asked for does not exist.
-        HubError: Another batch works on this checkout, the options do not fit, what is recorded is not here
-            and cannot be pulled, or the disk or the remote failed the coordinator itself.
+        UnknownNameError: A requested benchmark, agent, cell or run does not exist.
+        HubError: Another batch is working on this checkout, the options do not fit the settings, recorded
+            files are not here and cannot be pulled, or the disk or the remote failed in the coordinator
+            itself.
     """
     project = Project(root)
-    project.all_runs()  # an error where there is no checkout, before anything is written
+    project.all_runs()  # raises, before anything is written, if there is no checkout
     with _only_one(root), _Interrupts() as interrupts, _readable_errors():
         wanted = wanted_by(options.targets, options.benchmark, options.agent)
         take_back(project)
@@ -113,7 +118,7 @@ def run_batch(root: Path, options: Options) -> Summary:
 def _execute(
     root: Path, works: list[Work], workspace: Workspace, options: Options, interrupts: "_Interrupts"
 ) -> tuple[Summary, dict[str, str]]:
-    """Return what became of the tasks, and the entries of the stages that were finished by address."""
+    """Run the tasks; return the summary, and the lock entries of all finished stages by address."""
     summary, done = Summary(), dict[str, str]()
     if not works:
         return summary, done
@@ -122,7 +127,7 @@ def _execute(
     reads = {address for work in works for task in work.tasks for address in work.inputs(task)}
     workspace.share(sorted((reads & set(known)) - made))
     total = sum(len(work.tasks) for work in works)
-    interrupts.finish_first = True  # from here on, what a task has finished must reach the locks
+    interrupts.finish_first = True  # from here on, the results of finished tasks must reach the locks
     with Display(total) as display:
         outcomes = runner.execute(
             works,
@@ -158,8 +163,11 @@ def _locked(root: Path, works: list[Work]) -> dict[str, str]:
 def _record(
     root: Path, works: list[Work], entries: dict[str, str], workspace: Workspace, unlisted: Lines
 ) -> None:
-    """Merge what was finished and is listed into the locks, once; bring it here if it was made elsewhere."""
-    owners = {*map(str, unlisted.runs), *map(str, unlisted.cells)}  # a cell's tables hold all its runs
+    """Write the entries of finished stages into the locks in one go, and fetch outputs made on other nodes.
+
+    Stages of unlisted runs and cells are left out.
+    """
+    owners = {*map(str, unlisted.runs), *map(str, unlisted.cells)}  # a cell's tables contain all its runs
     stages = [stage for work in works for task in work.tasks for stage in task.stages]
     finished = {
         stage.address: entries[stage.address]
@@ -177,7 +185,7 @@ def _record(
 
 
 def _make_catalogue(root: Path, workspace: Workspace, summary: Summary, interrupts: "_Interrupts") -> None:
-    """Let DVC run the stages that span benchmarks, as far as they are not up to date."""
+    """Let DVC run the stages that span benchmarks if they are stale, and note an error in the summary."""
     interrupts.finish_first = True
     try:
         list_tables(Project(root))
@@ -188,7 +196,13 @@ def _make_catalogue(root: Path, workspace: Workspace, summary: Summary, interrup
 
 
 def _with_pulled(root: Path, plan: Plan, options: Options) -> Plan:
-    """Return the plan after what is recorded but not here was pulled: what was published is not made anew."""
+    """Pull the recorded outputs that are not here, and return the new plan.
+
+    Runs whose results were published are therefore never trained again.
+
+    Raises:
+        HubError: Some outputs are not here and could not be pulled.
+    """
     absent = plan.absent()
     if not absent:
         return plan
@@ -201,7 +215,8 @@ def _with_pulled(root: Path, plan: Plan, options: Options) -> Plan:
     if lost := plan.lost():
         raise HubError(
             f"{len(lost)} recorded files are not here and could not be pulled ({reason}), such as {lost[0]}. "
-            f"See `dvc remote list` and `dvc pull`; what is lost for good, `dvc repro` makes anew."
+            f"Check `dvc remote list` and run `dvc pull`. Files that are lost for good are made again by "
+            f"`dvc repro`."
         )
     return plan
 
@@ -221,7 +236,9 @@ def _only_one(root: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise HubError(f"Another rllte-hub run works on {root}: {file.read().strip()}.") from None
+            raise HubError(
+                f"Another rllte-hub run is working on {root}: {file.read().strip()}. Wait for it, or stop it."
+            ) from None
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
@@ -236,16 +253,17 @@ def _readable_errors() -> Iterator[None]:
         if not is_transient(error):
             raise
         text = " ".join(f"{type(error).__name__}: {error}".split())
-        raise HubError(f"{text}. What was finished is kept; run the same command again.") from error
+        raise HubError(f"{text}. Finished work is kept; run the same command again.") from error
 
 
 class _Interrupts:
-    """Ctrl-C, SIGTERM, which Slurm and Kubernetes send, and SIGHUP of a terminal that is closed.
+    """Handles Ctrl-C, SIGTERM, which Slurm and Kubernetes send, and SIGHUP, which a closed terminal sends.
 
     Attributes:
-        finish_first: Whether the first of them only sets ``asked``, for a stop at a place where nothing is
-            lost. Another stops at once, as any does before.
-        asked: Whether one has come.
+        finish_first: If true, the first signal only sets ``asked``, so that the batch can stop at a place
+            where nothing is lost; the second one raises ``KeyboardInterrupt``. If false, every signal raises
+            it.
+        asked: Whether a signal has asked the batch to stop.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What a person sees of a batch: a live table in a terminal, plain lines in a pipe."""
+"""Show the progress of a batch: a live table in a terminal, plain lines in a pipe."""
 
 import time
 from types import TracebackType
@@ -15,18 +15,18 @@ _COLUMNS = ("run", "node", "stage", "env steps", "steps/s", "last return", "time
 
 
 class Display:
-    """Shows what the running tasks are at, and a line for each that is done.
+    """Shows the progress of the running tasks, and prints a line for each task that ends.
 
     Args:
-        total: How many tasks there are.
-        console: Where; the terminal's or the pipe's standard error by default.
+        total: Number of tasks.
+        console: Where to print; standard error by default.
     """
 
     def __init__(self, total: int, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True, soft_wrap=True, highlight=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._total, self._done = total, set[str]()
-        self._said: dict[str, tuple[float, str, str]] = {}  # of a run: when, its stage, the line
+        self._said: dict[str, tuple[float, str, str]] = {}  # last line printed of a task: time, stage, text
 
     def __enter__(self) -> "Display":
         if self._console.is_terminal:
@@ -39,13 +39,13 @@ class Display:
         self._live.stop()
 
     def finished(self, outcome: Outcome) -> None:
-        """Say that a task is done, or how it failed."""
+        """Print that a task is done, or why it failed."""
         self._done.add(outcome.task)
         what = f"failed: {outcome.error}" if outcome.error else "done"
         self._console.print(f"{len(self._done)}/{self._total} {outcome.task}: {what}", markup=False)
 
     def show(self, rows: dict[str, dict[str, Any]]) -> None:
-        """Show what the tasks are at."""
+        """Show the progress of the tasks that are running."""
         running = {
             name: cells(name, row)
             for name, row in sorted(rows.items())
@@ -66,7 +66,7 @@ class Display:
 
 
 def cells(name: str, row: dict[str, Any]) -> list[str]:
-    """Return the texts of a row of the table; what is not known yet is empty."""
+    """Return the texts of a row of the table; the text of an unknown value is empty."""
     step, total, rate = row.get("env_step"), row.get("num_train_steps"), row.get("rate")
     training = row["stage"] == "train"
     left = (total - step) / rate if training and step is not None and total and rate else None

@@ -21,27 +21,30 @@ from rllte.runner.staleness import Stage
 
 @contextmanager
 def open_repository(root: Path) -> Iterator[Any]:
-    """Open a folder as DVC does, with or without git; inside, it is the working directory, as DVC expects."""
+    """Open a folder as a DVC repository, with or without git.
+
+    Inside the block the folder is the working directory, as DVC expects.
+    """
     scm = None if (root / ".git").exists() else SCM(str(root), no_scm=True)
     with chdir(root), Repo(str(root), scm=scm, _wait_for_lock=True) as repo:
         yield repo
 
 
 def record(root: Path, stage: Stage, settings: dict[str, dict[str, Any]], remote: str | None = None) -> str:
-    """Take the outputs of a stage into DVC's cache, and to a remote if one is named.
+    """Put the outputs of a stage into DVC's cache and, if a remote is given, onto the remote.
 
     Args:
-        root: Where the outputs are.
-        stage: Which.
-        settings: Its parameters by file and key, as they were when it began.
-        remote: Its name.
+        root: The folder with the outputs.
+        stage: The stage.
+        settings: Its parameters by file and key, as they were when the stage began.
+        remote: Name of the remote.
 
     Returns:
         The stage's entry for dvc.lock.
 
     Raises:
-        HubError: A parameter has changed since.
-        ConnectionError: Not everything reached the remote.
+        HubError: A parameter has changed since the stage began.
+        ConnectionError: Some outputs did not reach the remote.
     """
     with open_repository(root) as repo:
         found = repo.stage.load_one(str(root / stage.file), stage.name)
@@ -59,7 +62,7 @@ def record(root: Path, stage: Stage, settings: dict[str, dict[str, Any]], remote
 
 
 def push(root: Path, addresses: Iterable[str], remote: str) -> None:
-    """Push the outputs of stages that dvc.lock records; what the remote has already is not sent again."""
+    """Push the outputs that dvc.lock records for stages, except files that the remote already has."""
     with open_repository(root) as repo:
         _push(repo, [repo.stage.load_one(*_place(root, address)) for address in addresses], remote)
 
@@ -73,10 +76,10 @@ def _push(repo: Any, stages: list[Any], remote: str) -> None:
 
 
 def pull(root: Path, addresses: Iterable[str], remote: str | None = None) -> None:
-    """Bring the outputs of stages or of whole dvc.yaml files, as far as dvc.lock and the remote have them.
+    """Pull the outputs of stages or of whole dvc.yaml files, as far as dvc.lock and the remote have them.
 
     Raises:
-        ConnectionError: A file did not come.
+        ConnectionError: A file could not be pulled.
     """
     targets = [":".join(filter(None, _place(root, address))) for address in addresses]
     with open_repository(root) as repo:
@@ -92,7 +95,7 @@ def _place(root: Path, address: str) -> tuple[str, str]:
 
 
 def remote_folder(root: Path, remote: str) -> tuple[Any, str]:
-    """Return the file system of a remote and its folder there."""
+    """Return the file system of a remote, and the remote's folder on it."""
     with open_repository(root) as repo:
         found = repo.cloud.get_remote(remote)
         return found.fs, found.path
@@ -103,10 +106,10 @@ def remote_for_nodes(root: Path, remote: str | None) -> str:
 
     Args:
         root: The repository.
-        remote: Its name; the repository's default if None.
+        remote: Name of the remote; None for the repository's default.
 
     Raises:
-        HubError: There is no such remote, or it is a folder of this machine.
+        HubError: There is no such remote, or it is a folder on this machine.
     """
     with open_repository(root) as repo:
         name = remote or repo.config["core"].get("remote")
@@ -116,14 +119,14 @@ def remote_for_nodes(root: Path, remote: str | None) -> str:
             raise HubError(f"{error}. Add it with: dvc remote add") from None
     if protocol == "local":
         raise HubError(
-            f"The DVC remote {name!r} is a folder, which nodes that share no folder cannot reach. Name "
-            "another with --remote, or say --shared if every node sees this checkout."
+            f"The DVC remote {name!r} is a folder on this machine, which other nodes cannot reach. Name "
+            "another remote with --remote, or pass --shared if every node sees this checkout."
         )
     return str(name)
 
 
 def merge_entries(root: Path, entries: dict[str, str]) -> None:
-    """Put entries into the dvc.lock files, each file in one write, while no other DVC command runs."""
+    """Write entries into the dvc.lock files, each file once, while no other DVC command runs."""
     by_file: dict[str, dict[str, str]] = {}
     for address, text in entries.items():
         file, _, name = address.partition(":")
@@ -134,10 +137,11 @@ def merge_entries(root: Path, entries: dict[str, str]) -> None:
 
 
 def run_dvc(root: Path, *arguments: str) -> None:
-    """Run a command of DVC in a checkout.
+    """Run a DVC command in a checkout.
 
     Raises:
-        HubError: It failed. The message is the last line of its output, a stage's own before DVC's.
+        HubError: The command failed. The message is the last line that a stage printed or, if there is none,
+            the last line of DVC's output.
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     command = [sys.executable, "-m", "dvc", *arguments]

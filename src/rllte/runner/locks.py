@@ -1,4 +1,4 @@
-"""Reading and writing dvc.lock, which holds what the stages of a pipeline were last run with."""
+"""Read and write dvc.lock, which records what each stage of a pipeline last ran with."""
 
 import functools
 import io
@@ -26,8 +26,9 @@ _ROW = re.compile(
 def read_lock(path: Path) -> dict[str, dict[str, Any]]:
     """Return the entries of a dvc.lock by the names of their stages.
 
-    YAML is slow: a lock of three thousand stages takes seconds. Here its regular parts are read by their
-    form, the same text is parsed once, and all else is left to the YAML parser.
+    A YAML parser is slow: a lock of three thousand stages takes seconds. This function reads the regular
+    parts with regular expressions, parses equal texts only once, and leaves all other parts to the YAML
+    parser.
 
     Returns:
         For each stage ``cmd``, ``params`` (by file), and ``deps`` and ``outs`` (md5 by path); empty if there
@@ -37,14 +38,20 @@ def read_lock(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def read_texts(path: Path) -> dict[str, str]:
-    """Return the entries of a dvc.lock as they are written there, by the names of their stages."""
+    """Return the text of each entry of a dvc.lock, by the names of their stages."""
     return _entries(path, str, entry_text)
 
 
 def _entries(
     path: Path, of_text: Callable[[str], Entry], of_parsed: Callable[[dict[str, Any]], Entry]
 ) -> dict[str, Entry]:
-    """Return each entry of a lock, made from its text if the file has DVC's form, else as parsed."""
+    """Return the entries of a lock by the names of their stages.
+
+    Args:
+        path: The lock.
+        of_text: Makes an entry from its text, if the file has the form that DVC writes.
+        of_parsed: Makes an entry from its parsed form, otherwise.
+    """
     if not path.exists():
         return {}
     text = path.read_text(encoding="utf-8")
@@ -55,13 +62,13 @@ def _entries(
 
 
 def merge_texts(path: Path, texts: dict[str, str]) -> None:
-    """Put entries into a dvc.lock in one write, which is whole or not there; all others stay as they are."""
+    """Write entries into a dvc.lock in one atomic write; all other entries stay as they are."""
     merged = {**read_texts(path), **texts}
     write_bytes(path, (_HEAD + "".join(f"  {name}:\n{body}" for name, body in merged.items())).encode())
 
 
 def entry_text(entry: dict[str, Any]) -> str:
-    """Return an entry as DVC writes it below the name of its stage."""
+    """Return the text of an entry, as DVC writes it below the name of its stage."""
     yaml = YAML()
     yaml.default_flow_style = False
     stream = io.StringIO()
@@ -70,14 +77,14 @@ def entry_text(entry: dict[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return the same without DVC's ordered dicts, which ruamel.yaml writes in a form of their own."""
+    """Return the value with plain dicts for DVC's ordered dicts, which ruamel.yaml writes differently."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def _split(text: str) -> dict[str, str] | None:
-    """Return the text of each entry, or None where the file has another form than DVC gives it."""
+    """Return the text of each entry, or None if the file does not have the form that DVC writes."""
     bodies = _STAGE.findall(text)
     if _HEAD + "".join(f"  {name}:\n{body}" for name, body in bodies) != text:
         return None
@@ -85,7 +92,7 @@ def _split(text: str) -> dict[str, str] | None:
 
 
 def read_entry(body: str) -> dict[str, Any]:
-    """Return an entry, as ``read_lock`` does, from its text."""
+    """Return an entry from its text, in the form that ``read_lock`` returns."""
     sections = dict(_SECTION.findall(body))
     if "".join(f"    {name}:{section}" for name, section in sections.items()) != body:
         return _entry(_parse(body))

@@ -1,4 +1,4 @@
-"""Tasks on Ray: on this machine's cores or a cluster's, tried again when a worker or its node is lost."""
+"""Run tasks on Ray, on this machine or on a cluster, and retry a task if its worker or node is lost."""
 
 import logging
 import signal
@@ -17,16 +17,16 @@ from rllte.runner.tasks import Outcome, Task, Work
 from rllte.runner.worker import perform
 from rllte.runner.workspaces import Workspace
 
-_RETRIES = 20  # of a task whose worker or node was lost; its own errors are outcomes
+_RETRIES = 20  # of a task whose worker or node is lost; an error of the task itself is its outcome
 _POLL_S = 0.3
-_OBJECT_STORE_BYTES = 100 * 2**20  # settings and lock entries; artifacts never pass through Ray
+_OBJECT_STORE_BYTES = 100 * 2**20  # holds settings and lock entries; artifacts never pass through Ray
 
 Function = Callable[[Workspace, Task, Any], Outcome]
 Rows = dict[str, dict[str, Any]]
 
 
 class _Board:
-    """An actor that knows what each task is at."""
+    """An actor that holds the progress of every task."""
 
     def __init__(self) -> None:
         self._rows: Rows = {}
@@ -39,7 +39,7 @@ class _Board:
 
 
 def perform_on_node(workspace: Workspace, task: Task, board: Any) -> Outcome:
-    """Do a task in a worker and tell the board of it."""
+    """Perform a task in a worker, and report its progress to the board."""
     node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
     outcome = perform(workspace, task, lambda row: board.put.remote(task.name, {"node": node, **row}))
     board.put.remote(task.name, {"stage": "done"})
@@ -57,17 +57,18 @@ def execute(
     stopped: Callable[[], bool] = lambda: False,
     function: Function = perform_on_node,
 ) -> Generator[Outcome, None, None]:
-    """Give each task to Ray as soon as it can run, and return what became of it, as it comes.
+    """Run each task on Ray as soon as its inputs are ready, and yield each outcome as it comes.
 
     Args:
-        works: What is to be done.
-        workspace: Where workers do it.
-        entries: Entries of dvc.lock by address, which tasks may need; those of outcomes are added.
-        show: Is called again and again with what each running task is at.
-        address: Of a Ray cluster; None starts Ray on this machine.
-        jobs: Tasks at once; as many as there are cores by default.
-        stopped: Whether to end now, with what is running.
-        function: What a worker does.
+        works: The work of each cell.
+        workspace: Where workers perform the tasks.
+        entries: Entries of dvc.lock by address that tasks may need. The entries of outcomes are added to
+            them.
+        show: Called again and again with the progress of each task.
+        address: Address of a Ray cluster; None starts Ray on this machine.
+        jobs: Largest number of tasks at the same time; None for the number of cores.
+        stopped: Returns whether to end now. Tasks that are running then are stopped.
+        function: What a worker does with a task.
     """
     with _ray(address, jobs, works):
         board = ray.remote(num_cpus=0, max_restarts=-1)(_Board).remote()
@@ -96,7 +97,7 @@ def _drive(
     running: dict[Any, Task] = {}
     failed: set[str] = set()
     while (waiting or running) and not stopped():
-        room = limit() - len(running)  # what Ray was given is done in its own order
+        room = limit() - len(running)  # Ray chooses the order of the tasks that it was given
         for _ in range(min(room, len(waiting))):
             task = waiting.pop()
             needs = {name: entries[name] for name in work_of[task.name].inputs(task) if name in entries}
@@ -128,7 +129,7 @@ def _outcome(reference: Any, task: Task) -> Outcome:
 
 
 class _Poll:
-    """Asks the board what the tasks are at, without waiting for it."""
+    """Asks the board for the progress of the tasks, and shows it without waiting for the answer."""
 
     def __init__(self, board: Any, show: Callable[[Rows], None]) -> None:
         self._board, self._show = board, show
@@ -136,7 +137,7 @@ class _Poll:
 
     def __call__(self) -> None:
         if ray.wait([self._asked], timeout=0)[0]:
-            with suppress(RayError):  # the board's node was lost; Ray starts it anew
+            with suppress(RayError):  # the board's node was lost; Ray restarts the board
                 self._show(ray.get(self._asked))
             self._asked = self._board.rows.remote()
 
@@ -160,8 +161,8 @@ def _ray(address: str | None, jobs: int | None, works: list[Work]) -> Iterator[N
             ray.init(address, runtime_env={"py_modules": [package]}, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         text = " ".join(str(error).split())
-        raise HubError(f"Ray does not start or answer at {address or 'this machine'}: {text}") from None
-    signal.signal(signal.SIGTERM, on_terminate)  # Ray has put its own in its place
+        raise HubError(f"Ray did not start or answer on {address or 'this machine'}: {text}") from None
+    signal.signal(signal.SIGTERM, on_terminate)  # Ray has replaced our handler
     try:
         if address is None:
             _check_resources(works)
@@ -171,7 +172,11 @@ def _ray(address: str | None, jobs: int | None, works: list[Work]) -> Iterator[N
 
 
 def _check_resources(works: list[Work]) -> None:
-    """Raise if this machine lacks what a task asks for: on it, the task would wait for ever."""
+    """Check that this machine has the resources of every task; a task that asks for more would wait for ever.
+
+    Raises:
+        HubError: It lacks a resource.
+    """
     names = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
     have = ray.cluster_resources()  # type: ignore[no-untyped-call]
     for task in (task for work in works for task in work.tasks):
@@ -179,6 +184,6 @@ def _check_resources(works: list[Work]) -> None:
         for name, amount in {**plain, **task.options.get("resources", {})}.items():
             if amount > have.get(name, 0):
                 raise HubError(
-                    f"{task.name} asks for {amount:g} {name}, and this machine has {have.get(name, 0):g}. "
+                    f"{task.name} asks for {amount:g} {name}, but this machine has {have.get(name, 0):g}. "
                     "Change num_threads or resources in params.yaml, or run it on a cluster with --address."
                 )

@@ -1,4 +1,4 @@
-"""What the locks of a pipeline record: which cells are collected, and the hash of each output."""
+"""Read what the lock of a pipeline records: which cells are collected, and the hash of each output."""
 
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,14 @@ from rllte.runner.staleness import folder_md5
 
 
 def collected(project: Project, benchmark: str, agent: str) -> dict[Cell, list[Run]]:
-    """Return the cells whose tables dvc.lock records, each with the runs that are in them.
+    """Return the cells whose tables dvc.lock records, each with the runs that its tables contain.
 
-    A run that was added since, or that is trained for the first time, is not there until its cell is
-    collected again.
+    A run that was added later, or that is trained for the first time, is left out until its cell is collected
+    again.
 
     Raises:
         MissingArtifactError: A table is not here.
-        HubError: It is not what dvc.lock says, or is older than its runs.
+        HubError: A table does not have the md5 of dvc.lock, or is older than its runs.
     """
     runs, found = project.runs(benchmark, agent), dict[Cell, list[Run]]()
     lock = read_lock(project.root / f"pipelines/{benchmark}/{agent}/dvc.lock")
@@ -35,9 +35,7 @@ def collected(project: Project, benchmark: str, agent: str) -> dict[Cell, list[R
                 {"md5": outs[path], "relpath": path.removeprefix(f"{folder}/")} for path in paths
             ]
             if folder_md5(rows) != entry["deps"][folder]:
-                raise HubError(
-                    f"{cell}: runs were made anew and its tables were not. Run: rllte-hub run {cell}"
-                )
+                raise HubError(f"{cell}: its tables are older than its runs. Run: rllte-hub run {cell}")
     return found
 
 
@@ -51,11 +49,17 @@ def _outputs(lock: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 
 def read_recorded(root: Path, owner: Cell | Run, kind: str, outs: dict[str, str]) -> bytes:
-    """Return a file of a cell or run, of which ``outs`` must have the md5.
+    """Return the content of a file of a cell or run, checked against the recorded md5.
+
+    Args:
+        root: The repository.
+        owner: The cell or run.
+        kind: Kind of the file.
+        outs: The recorded md5 of each output, by path.
 
     Raises:
-        MissingArtifactError: It is not here.
-        HubError: It is not what dvc.lock says.
+        MissingArtifactError: The file is not here.
+        HubError: The file does not have the md5 of dvc.lock.
     """
     path, cell = owner.path(kind), owner.cell if isinstance(owner, Run) else owner
     try:

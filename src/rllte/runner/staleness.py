@@ -1,7 +1,7 @@
-"""Which stages are stale, decided with DVC's own meaning but read in one go.
+"""Find the stages that are stale, by the rules of DVC, with few reads.
 
-``dvc status`` takes ten seconds for three thousand stages; this takes a second. A stage is stale when its
-command, a parameter, or the hash of a dependency or an output is not what dvc.lock says, or when an output is
+``dvc status`` takes ten seconds for three thousand stages; this module takes one second. A stage is stale if
+its command, a parameter, or the hash of a dependency or an output differs from dvc.lock, or if an output is
 not in DVC's cache.
 """
 
@@ -26,15 +26,15 @@ _IN_CACHE = " in DVC's cache"
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of a pipeline as its dvc.yaml says it now.
+    """A stage of a pipeline, as its dvc.yaml defines it now.
 
     Attributes:
-        file: Its dvc.yaml, relative to the repository.
-        name: Such as ``train@Pong-v5/seed-0``.
-        cmd: The command.
-        params: Keys by the file that has them.
-        deps: Paths, relative to the repository.
-        outs: Paths; all are kept in DVC's cache.
+        file: Path of its dvc.yaml, relative to the repository.
+        name: Its name, such as ``train@Pong-v5/seed-0``.
+        cmd: Its command.
+        params: The keys of its parameters, by the file that contains them.
+        deps: Paths of its dependencies, relative to the repository.
+        outs: Paths of its outputs, relative to the repository. DVC's cache keeps all of them.
     """
 
     file: str
@@ -46,33 +46,42 @@ class Stage:
 
     @property
     def address(self) -> str:
-        """What ``dvc repro`` and ``dvc pull`` call it."""
+        """The name that ``dvc repro`` and ``dvc pull`` take: ``<file>:<name>``."""
         return f"{self.file}:{self.name}"
 
     @property
     def kind(self) -> str:
-        """``train``, ``evaluate``, ``export`` or ``collect``."""
+        """Kind of the stage: ``train``, ``evaluate``, ``export`` or ``collect``."""
         return self.name.partition("@")[0]
 
     @property
     def target(self) -> str:
-        """The run or the cell that the command is about."""
+        """Name of the run or the cell that the command works on."""
         return self.cmd.split()[-1]
 
 
 class Reason(NamedTuple):
-    """Why a stage is stale: ``new`` (never run), ``changed``, or ``absent`` (what ``dvc pull`` brings)."""
+    """Why a stage is stale.
+
+    Attributes:
+        kind: ``new`` (the stage never ran), ``changed``, or ``absent`` (``dvc pull`` brings the file).
+        text: What is new, changed or absent.
+    """
 
     kind: str
     text: str
 
 
 class Plan:
-    """The stages of a repository, and why each is stale.
+    """The stages of a repository, and the reasons why some are stale.
 
     Args:
         root: The repository.
-        pipelines: Folders such as ``atari/ppo``; all by default.
+        pipelines: Folders such as ``atari/ppo``; None for all.
+
+    Attributes:
+        stages: All stages, by address.
+        reasons: The reasons of each stale stage, by address.
     """
 
     def __init__(self, root: Path, pipelines: list[str] | None = None) -> None:
@@ -93,7 +102,7 @@ class Plan:
         self._hashes.save()
 
     def absent(self) -> list[str]:
-        """Return the addresses of the stages whose outputs are recorded and only not here."""
+        """Return the addresses of the stages that are stale only because recorded files are not here."""
         return [
             address
             for address, reasons in self.reasons.items()
@@ -101,7 +110,10 @@ class Plan:
         ]
 
     def lost(self) -> list[str]:
-        """Return the recorded outputs that are not here, but for those that stale stages lead to."""
+        """Return the recorded outputs that are not here and that no stale stage will make again.
+
+        A stage that depends on an output of a stale stage is counted as stale, too.
+        """
         absent = dict.fromkeys(self.absent())
         remade = {out for address in self.reasons if address not in absent for out in self._outs(address)}
         lost = []
@@ -117,7 +129,7 @@ class Plan:
         return self.stages[address].outs
 
     def settings(self, stage: Stage) -> dict[str, dict[str, Any]]:
-        """Return the parameters of a stage as they are now, by file and key."""
+        """Return the current parameters of a stage, by file and key."""
         return {
             file: {key: _value(_values(self._root / file), key) for key in keys}
             for file, keys in stage.params.items()
@@ -185,7 +197,10 @@ def _fill(template: Any, values: dict[str, Any]) -> Any:
 
 
 def _value(values: Any, key: str) -> Any:
-    """Return what stands under a key with dots, each of which may also belong to a name."""
+    """Return the value at a dotted key; ``_MISSING`` if there is none.
+
+    A dot separates two names or is part of a name, such as that of an environment.
+    """
     if not isinstance(values, dict):
         return _MISSING
     if key in values:
@@ -206,13 +221,13 @@ def _cache_folder(root: Path) -> Path:
 
 
 def folder_md5(rows: list[dict[str, str | None]]) -> str:
-    """Return the md5 of a folder as DVC names it, from the ``md5`` and ``relpath`` of its files."""
+    """Return the md5 that DVC gives a folder, from the ``md5`` and ``relpath`` of its files."""
     rows = sorted(rows, key=lambda row: str(row["relpath"]).split("/"))
     return md5(json.dumps(rows, sort_keys=True).encode()) + ".dir"
 
 
 class _Hashes:
-    """md5 of files and folders; a file whose inode, size and time are as before is not read again."""
+    """Computes the md5 of files and folders; a file is read again only if its inode, size or time changed."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -223,7 +238,7 @@ class _Hashes:
         self._before, self._known = dict(self._memo), dict[str, str | None]()
 
     def of(self, path: str) -> str | None:
-        """Return the md5 as DVC names it, ``….dir`` for a folder, and None where nothing is."""
+        """Return the md5 as DVC writes it (``….dir`` for a folder), or None if the path does not exist."""
         if path not in self._known:
             full = self._root / path
             if full.is_dir():
@@ -246,14 +261,14 @@ class _Hashes:
         rows: list[dict[str, str | None]] = []
         for place, _, names in os.walk(folder):
             for name in names:
-                if not name.endswith(".tmp"):  # as .dvcignore says
+                if not name.endswith(".tmp"):  # .dvcignore excludes these
                     path = Path(place, name)
                     digest = self._of_file(path.relative_to(self._root).as_posix())
                     rows.append({"md5": digest, "relpath": path.relative_to(folder).as_posix()})
         return folder_md5(rows)
 
     def save(self) -> None:
-        """Keep what was learned for the next time, where it can be kept."""
+        """Save the hashes for the next time, if the file can be written."""
         if self._memo != self._before:
             with suppress(OSError):
                 write_bytes(self._root / _MEMO, json.dumps(self._memo).encode())

@@ -1,4 +1,4 @@
-"""What of the repository is available, stale, missing and planned, and how long the rest will take."""
+"""Say which runs and cells are available, stale, missing or planned, and how long the rest will take."""
 
 import json
 import statistics
@@ -11,17 +11,21 @@ from rllte.recipes.project import Project
 from rllte.runner.staleness import Plan, Reason
 
 _STATES = {"new": "untrained", "changed": "stale", "absent": "missing"}
-"""What a run is called by the worst reason of its stages, worst first."""
+"""State of a run by the kind of the worst reason among its stages, worst first."""
 
 
 def read_status(root: Path) -> dict[str, Any]:
-    """Return the state of every run that the recipes list, of the cells, and the time left.
+    """Return the state of every listed run and of the cells, and the training time that is left.
 
     Returns:
-        ``runs``: by name, its ``state`` (available, stale, missing here, untrained) and ``reasons``;
-        ``cells``: the same of those whose collected tables are not up to date; ``planned_cells``:
-        how many cells of the support list have no runs; ``hours_left``: to train what is stale or untrained,
-        one run after the other, by the measured rates of the same pipeline; null where there are none.
+        A dict with these keys:
+
+        * ``runs``: for each run by name, its ``state`` (available, stale, missing or untrained) and its
+          ``reasons``. A missing run is recorded, but its files are not here.
+        * ``cells``: the same for each cell whose collected tables are not up to date.
+        * ``planned_cells``: the number of cells of the support list that have no runs.
+        * ``hours_left``: hours to train all stale and untrained runs one after the other, at the rates that
+          were measured for the same pipeline; None if such a rate was not measured.
     """
     project, plan = Project(root), Plan(root)
     runs, cells, planned, seconds = {}, {}, 0, 0.0
@@ -58,7 +62,7 @@ def _reasons(plan: Plan, run: Run, stages: Iterable[str] = ("train", "evaluate",
 
 
 def measured_rate(root: Path, pipeline: str) -> float | None:
-    """Return the median env steps per second of a pipeline's runs, if any was trained."""
+    """Return the median env steps per second of a pipeline's runs, or None if none was trained."""
     rates = [
         json.loads(path.read_text(encoding="utf-8"))["env_steps_per_s"]
         for path in root.glob(f"metrics/{pipeline}/*/*/train.json")

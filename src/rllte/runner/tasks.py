@@ -1,4 +1,4 @@
-"""What is to be done: a task for each run to train or evaluate, and one for each cell that follows."""
+"""Plan the tasks: one for each run, to train and evaluate it, and then one for each cell."""
 
 import json
 from collections import defaultdict
@@ -16,7 +16,7 @@ from rllte.recipes.project import Project
 from rllte.runner.staleness import Plan, Stage
 
 Wanted = Callable[[Run], bool]
-"""Says of a run whether it was asked for."""
+"""Returns whether a run was requested."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Task:
     """Stages that one worker performs one after the other.
 
     Attributes:
-        name: Of the run, or of the cell.
-        stages: In their order.
-        settings: Their parameters by address, file and key.
-        options: What a worker needs, as Ray names it.
-        inputs: The entries in dvc.lock of other stages whose outputs it reads, by address.
+        name: Name of the run or the cell.
+        stages: The stages, in order.
+        settings: Parameters of the stages by address, file and key.
+        options: The resources that a worker needs, as options of Ray.
+        inputs: Entries in dvc.lock, by address, of the other stages whose outputs the task reads.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Task:
 
     @property
     def key(self) -> str:
-        """Sixteen hexadecimal digits that name what is done, with which settings, and from what."""
+        """Sixteen hexadecimal digits that identify the commands, the settings and the inputs of the task."""
         what: list[Any] = [[stage.cmd, self.settings[stage.address]] for stage in self.stages]
         what += [self.inputs] if self.inputs else []
         return sha256(json.dumps(what, sort_keys=True, default=str).encode())[:16]
@@ -47,13 +47,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task.
+    """The result of a task.
 
     Attributes:
-        task: Its name.
-        entries: The text in dvc.lock of each stage that was finished, by address.
-        error: One line, if it failed.
-        log: What a worker wrote that keeps its log on another machine.
+        task: Name of the task.
+        entries: The text for dvc.lock of each finished stage, by address.
+        error: One line if the task failed, else empty.
+        log: What the task printed, for a coordinator that does not see the worker's files.
     """
 
     task: str
@@ -64,13 +64,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Work:
-    """What a cell needs.
+    """The tasks of a cell.
 
     Attributes:
-        cell: Which.
-        runs: Tasks that train and evaluate; they do not depend on each other.
-        last: Exports and collects, after them.
-        stages: All of the cell.
+        cell: The cell.
+        runs: Tasks that train and evaluate. They do not depend on each other.
+        last: The task after them, which exports models and collects the cell.
+        stages: All stages of the cell, including those that are up to date.
     """
 
     cell: Cell
@@ -84,10 +84,10 @@ class Work:
         return [*self.runs, self.last]
 
     def finish(self, failed: set[str]) -> Task | None:
-        """Return the last task without the stages that wait for a run that failed; None if nothing is left.
+        """Return the last task without the stages that need a failed run; None if no stage is left.
 
         Args:
-            failed: Names of runs.
+            failed: Names of the runs that failed.
         """
         missing = {task.name for task in self.runs} & failed
         stages = tuple(
@@ -105,7 +105,7 @@ class Work:
 
     @cached_property
     def _makers(self) -> dict[str, list[str]]:
-        """The addresses of the stages that make each file, and the files of each cell's folder."""
+        """The addresses of the stages that make each file or, for a cell's folder, the files in it."""
         makers = defaultdict(list)
         for stage in self.stages:
             for out in stage.outs:
@@ -115,12 +115,12 @@ class Work:
 
 
 def wanted_by(targets: Iterable[str], benchmark: str | None, agent: str | None) -> Wanted:
-    """Return what says whether a run was asked for.
+    """Return a function that says whether a run was requested.
 
     Args:
-        targets: Cells and runs; all by default.
-        benchmark: Only of this.
-        agent: Only of this.
+        targets: Names of cells and runs; all if empty.
+        benchmark: Accept runs of this benchmark only.
+        agent: Accept runs of this agent only.
 
     Raises:
         UnknownNameError: There is no such benchmark or agent.
@@ -141,10 +141,10 @@ def wanted_by(targets: Iterable[str], benchmark: str | None, agent: str | None) 
 
 
 def check_targets(targets: Iterable[str], known: Iterable[Run]) -> None:
-    """Raise unless every cell and run that was named is one of these.
+    """Check that every requested cell and run is known.
 
     Raises:
-        UnknownNameError: One is not.
+        UnknownNameError: One of them is not.
     """
     runs = list(known)
     for text in targets:
@@ -152,18 +152,18 @@ def check_targets(targets: Iterable[str], known: Iterable[Run]) -> None:
         name = str(Run.parse(text) if is_run else Cell.parse(text))
         names = sorted({str(run if is_run else run.cell) for run in runs})
         if name not in names:
-            hint = "" if names else "None is listed in runs.yaml; add --planned for one of the support list."
+            hint = "" if names else "runs.yaml lists none; add --planned to train one of the support list."
             raise UnknownNameError("run" if is_run else "cell", name, names, hint=hint)
 
 
 def stale_work(project: Project, plan: Plan, wanted: Wanted, threads: int | None = None) -> list[Work]:
-    """Return what is new, changed or absent, by cell.
+    """Return the work of each cell that has new, changed or absent stages.
 
     Args:
         project: The settings of the repository.
-        plan: Of the repository.
-        wanted: Which runs were asked for.
-        threads: Cores that each run is given; by default as many as it computes with.
+        plan: The plan of the repository.
+        wanted: Returns whether a run was requested.
+        threads: Number of cores for each run; None for as many as the run computes with.
     """
     cells: dict[Cell, dict[str, dict[str, Stage]]] = defaultdict(lambda: defaultdict(dict))
     for stage in plan.stages.values():
@@ -183,7 +183,7 @@ def _work_of(
     def task(name: str, stages: list[Stage]) -> Task:
         settings = {stage.address: plan.settings(stage) for stage in stages}
         trains = any(stage.kind == "train" for stage in stages)
-        needs = options if trains else {**options, "num_gpus": 0.0}  # the rest computes on the CPU
+        needs = options if trains else {**options, "num_gpus": 0.0}  # other stages compute on the CPU
         return Task(name, tuple(stages), settings, needs)
 
     runs, last, others = [], [], False
@@ -210,11 +210,11 @@ def _options(project: Project, cell: Cell, threads: int | None) -> dict[str, Any
     needs = project.train_settings(cell.benchmark, cell.agent)["num_threads"]
     if threads is not None and threads < needs:
         raise HubError(
-            f"{cell} computes with {needs} threads, as num_threads in params.yaml says, and gets --threads "
-            f"{threads}. Write {threads} there (its runs are trained anew), or give it {needs}."
+            f"{cell} computes with {needs} threads (num_threads in params.yaml), but --threads is {threads}. "
+            f"Set num_threads to {threads}, which trains its runs again, or pass --threads {needs}."
         )
     resources, line = project.resources(cell.benchmark, cell.agent), project.line(cell)
-    # from a worker that asks for no GPU, Ray hides all
+    # Ray hides all GPUs from a worker that asks for none
     least_gpus = 1.0 if line and line.device.startswith("cuda") else 0.0
     return {
         "num_cpus": threads or needs,

@@ -1,4 +1,4 @@
-"""Doing a task: the functions that DVC's stages call, one after the other, each recorded when it is done."""
+"""Perform a task: call the functions of its DVC stages in order, and record each stage as it ends."""
 
 import time
 import traceback
@@ -14,13 +14,14 @@ from rllte.runner.workspaces import Workspace, patiently
 from rllte.stages import stage_function
 
 Report = Callable[[dict[str, Any]], None]
-"""Is told what a task is at: ``stage``, and in training ``env_step``, ``rate`` and ``last_return``."""
+"""Takes the progress of a task: its ``stage`` and, in training, ``env_step``, ``num_train_steps``, ``rate``
+(in env steps per second) and ``last_return``."""
 
 
 def perform(workspace: Workspace, task: Task, report: Report) -> Outcome:
-    """Do what a task's earlier attempts have not done, and keep it at once.
+    """Perform the stages that no earlier attempt at the task has finished, and keep each result at once.
 
-    An error of the task's own is part of the outcome; its traceback is in the task's log.
+    An error of the task itself becomes part of the outcome; its traceback is in the task's log.
     """
     log = workspace.logs / f"{task.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +54,10 @@ def _perform_stage(workspace: Workspace, root: Path, task: Task, stage: Stage, r
 
 
 class _Watch:
-    """Is called by a training: tells how far it is, and puts its resume states where others find them."""
+    """Reports the progress of a training, and copies its checkpoints to where other nodes find them.
+
+    Training calls it at each point of the curves and after each checkpoint.
+    """
 
     def __init__(self, workspace: Workspace, root: Path, task: Task, report: Report) -> None:
         self._workspace, self._root, self._task, self._report = workspace, root, task, report

@@ -1,4 +1,4 @@
-"""Workspaces: a worker does its task in the checkout, or in a folder of its own that shares a DVC remote."""
+"""Workspaces: a worker performs a task in the checkout, or in its own folder that shares a DVC remote."""
 
 import io
 import json
@@ -29,7 +29,7 @@ _LASTING = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectory
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether an error is transient: a full disk, a remote that does not answer."""
+    """Return whether an error is transient, such as a full disk or a remote that does not answer."""
     if isinstance(error, OSError):
         return not isinstance(error, _LASTING)
     return type(error).__module__.startswith(("botocore.", "aiohttp.", "aiobotocore."))
@@ -42,13 +42,13 @@ patiently = tenacity.retry(
     before_sleep=tenacity.before_sleep_log(_log, logging.WARNING),
     reraise=True,
 )
-"""A decorator that tries again after a transient error, with waits that double."""
+"""A decorator that calls a function again after a transient error, with waits that double."""
 
 
 class Workspace(Protocol):
-    """Where tasks are done, and how their results reach the checkout.
+    """Where tasks are performed, and how their results reach the checkout.
 
-    The first two groups of methods are called in the coordinator, the others in a worker, with the folder
+    The coordinator calls the methods up to ``forget``. A worker uses the others; their ``root`` is the folder
     that ``opened`` gave.
     """
 
@@ -56,26 +56,26 @@ class Workspace(Protocol):
         """Make the recorded outputs of these stages available to workers."""
 
     def collect(self, entries: dict[str, str]) -> None:
-        """Bring the outputs of finished stages, whose entries are in the locks, into the checkout."""
+        """Bring the outputs of finished stages into the checkout; the locks already have their entries."""
 
     def share_tables(self) -> None:
-        """Make the outputs of the stages that span benchmarks available to others."""
+        """Make the outputs of the stages that span benchmarks available to other machines."""
 
     def write_log(self, outcome: Outcome) -> None:
-        """Append what a task printed to its log in the checkout."""
+        """Append the output of a task to the task's log file in the checkout."""
 
     def forget(self, tasks: list[Task]) -> None:
-        """Remove what was kept of tasks that are recorded."""
+        """Remove what was kept for tasks that are recorded now."""
 
     @property
     def logs(self) -> Path:
         """Folder of the log files that workers write."""
 
     def opened(self, task: Task) -> AbstractContextManager[Path]:
-        """Give the folder in which a task is done, with the files that it reads."""
+        """Open the folder in which a task is performed, with the files that it reads."""
 
     def kept(self, root: Path, task: Task) -> dict[str, str]:
-        """Return the entries of the stages that an earlier attempt at a task finished, by address."""
+        """Return the entries, by address, of the stages that an earlier attempt at the task finished."""
 
     def keep(self, root: Path, task: Task, entries: dict[str, str]) -> None:
         """Keep the entries of finished stages for a later attempt."""
@@ -84,7 +84,7 @@ class Workspace(Protocol):
         """Store the outputs of a stage; return its entry for dvc.lock."""
 
     def save_resume(self, root: Path, path: str) -> None:
-        """Put a training's checkpoint where other nodes find it."""
+        """Copy a checkpoint to where other nodes find it."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Checkout:
         """Do nothing: workers write into the checkout's logs."""
 
     def forget(self, tasks: list[Task]) -> None:
-        """Remove what was kept of tasks that are recorded."""
+        """Remove what was kept for tasks that are recorded now."""
         for task in tasks:
             for path in (self.root / "scratch" / task.name).glob("*.json"):
                 path.unlink(missing_ok=True)
@@ -122,17 +122,20 @@ class Checkout:
 
     @contextmanager
     def opened(self, task: Task) -> Iterator[Path]:
-        """Give the checkout.
+        """Use the checkout itself.
 
         Raises:
-            HubError: This node does not see it.
+            HubError: This node does not see the checkout.
         """
         if not (self.root / ".dvc").is_dir():
-            raise HubError(f"This node does not see {self.root}. Leave out --shared, and name a --remote.")
+            raise HubError(
+                f"This node does not see {self.root}. Run without --shared, and name a DVC remote with "
+                "--remote."
+            )
         yield self.root
 
     def kept(self, root: Path, task: Task) -> dict[str, str]:
-        """Return the entries in the task's file in ``scratch/`` whose outputs are still as recorded."""
+        """Return the entries in the task's file in ``scratch/`` whose outputs still have the recorded md5."""
         try:
             entries: dict[str, str] = json.loads(
                 (root / f"scratch/{task.name}/{task.key}.json").read_text(encoding="utf-8")
@@ -159,14 +162,14 @@ class Checkout:
 
 @dataclass(frozen=True)
 class OwnFolder:
-    """A new folder on the worker's node. Outputs and checkpoints go to a DVC remote that all nodes reach.
+    """A new folder on the worker's node; outputs and checkpoints go to a DVC remote that all nodes reach.
 
-    The remote holds under ``resume/`` what a checkout holds under ``scratch/``.
+    The remote keeps under ``resume/`` what a checkout keeps under ``scratch/``.
 
     Attributes:
         root: The checkout of the coordinator.
         remote: Name of the remote.
-        settings: A tar file of the files that stages and DVC read.
+        settings: The bytes of a tar file with the settings that stages and DVC read.
     """
 
     root: Path
@@ -175,7 +178,7 @@ class OwnFolder:
 
     @classmethod
     def of(cls, root: Path, remote: str) -> "OwnFolder":
-        """Return the workspace of a checkout's workers, with the settings as they are in it now."""
+        """Return a workspace with the settings that the checkout has now."""
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
             for name in _SETTINGS:
@@ -200,14 +203,14 @@ class OwnFolder:
         record.run_dvc(self.root, "push", "--remote", self.remote, "dvc.yaml")
 
     def write_log(self, outcome: Outcome) -> None:
-        """Append what a task printed on its node to its log in the checkout."""
+        """Append the output of a task on its node to the task's log file in the checkout."""
         log = logs_of(self.root) / f"{outcome.task}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as file:
             file.write(outcome.log)
 
     def forget(self, tasks: list[Task]) -> None:
-        """Remove from the remote what was kept of tasks that are recorded."""
+        """Remove from the remote what was kept for tasks that are recorded now."""
         for task in tasks:
             fs, folder = self._shelf(self.root, task.name)
             trained = task.stages[0].kind == "train"
@@ -223,7 +226,7 @@ class OwnFolder:
 
     @contextmanager
     def opened(self, task: Task) -> Iterator[Path]:
-        """Give a new folder with the settings, the task's inputs and its last checkpoint."""
+        """Make a new folder with the settings, the task's inputs and its last checkpoint."""
         with tempfile.TemporaryDirectory(prefix="rllte-hub-") as folder, _site_cache(f"{folder}/.dvc/site"):
             root = Path(folder)
             with tarfile.open(fileobj=io.BytesIO(self.settings)) as tar:
@@ -234,7 +237,7 @@ class OwnFolder:
             yield root
 
     def kept(self, root: Path, task: Task) -> dict[str, str]:
-        """Return the entries in the task's file in the remote, and pull their outputs."""
+        """Return the entries in the task's file on the remote, and pull their outputs."""
         fs, path = self._shelf(root, f"{task.name}/{task.key}.json")
         try:
             entries: dict[str, str] = json.loads(patiently(fs.cat_file)(path))
@@ -244,16 +247,16 @@ class OwnFolder:
         return entries
 
     def keep(self, root: Path, task: Task, entries: dict[str, str]) -> None:
-        """Write the entries to the task's file in the remote."""
+        """Write the entries to the task's file on the remote."""
         fs, path = self._shelf(root, f"{task.name}/{task.key}.json")
         fs.pipe_file(path, json.dumps(entries).encode())
 
     def record(self, root: Path, stage: Stage, settings: dict[str, dict[str, Any]]) -> str:
-        """Store the outputs of a stage in the remote; return its entry for dvc.lock."""
+        """Store the outputs of a stage on the remote; return its entry for dvc.lock."""
         return record.record(root, stage, settings, self.remote)
 
     def save_resume(self, root: Path, path: str) -> None:
-        """Put a checkpoint into the remote. If that fails for now, the next checkpoint is put there."""
+        """Copy a checkpoint to the remote. After a transient error, wait for the next checkpoint."""
         fs, target = self._shelf(root, path.removeprefix("scratch/"))
         try:
             fs.put_file(str(root / path), target)
@@ -289,7 +292,7 @@ def _is(path: Path, digest: str) -> bool:
 
 @contextmanager
 def _site_cache(folder: str) -> Iterator[None]:
-    """Let DVC keep its index of a folder in that folder, so that both are removed together."""
+    """Let DVC keep its index of a folder inside the folder, so that both are removed together."""
     os.environ["DVC_SITE_CACHE_DIR"] = folder
     try:
         yield

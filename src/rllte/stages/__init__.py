@@ -1,4 +1,4 @@
-"""What the DVC stages of a pipeline call: train, evaluate, export and collect, one plain function each."""
+"""The functions that a pipeline's DVC stages call: train, evaluate, export and collect."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ STAGES = ("train", "evaluate", "export", "collect")
 
 
 def stage_function(kind: str) -> Callable[..., str]:
-    """Return the function of a stage; it takes the root of the checkout, and a run or a cell.
+    """Return the function of a stage. It takes the root of the checkout, and a run or a cell.
 
     Raises:
         UnknownNameError: There is no such stage.

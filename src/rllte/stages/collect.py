@@ -1,4 +1,4 @@
-"""Collecting: the curves and scores of all seeds of a cell, in one table each."""
+"""Collect a cell: put the curves of all its seeds into one table, and their scores into another."""
 
 from pathlib import Path
 
@@ -10,15 +10,16 @@ from rllte.recipes.project import Project
 
 
 def collect(root: Path, cell: Cell) -> str:
-    """Write the curves and scores of a cell from those of its runs, in the order of their seeds.
+    """Write the tables of a cell: the curves and the scores of its runs, in the order of their seeds.
 
     Returns:
-        One line for people.
+        One line that sums up the result.
 
     Raises:
-        MissingArtifactError: A run has no curves or scores here.
-        HubError: There is none, or one that runs.yaml does not list (DVC's stage depends on the whole
-            folder), or they have different env steps or numbers of episodes.
+        MissingArtifactError: The curves or scores of a run are not here.
+        HubError: runs.yaml lists no run of the cell, or the cell's folder contains a run that it does not
+            list (DVC's stage depends on the whole folder), or the runs have different env steps or numbers of
+            episodes.
     """
     runs = [run for run in Project(root).runs(cell.benchmark, cell.agent) if run.cell == cell]
     _check_listed(root, cell, runs)
@@ -34,7 +35,10 @@ def collect(root: Path, cell: Cell) -> str:
                 )
             parts.append(tables.read_parquet((root / path).read_bytes(), schema, path))
             if not parts[-1].select(["split", axis]).equals(parts[0].select(["split", axis])):
-                raise HubError(f"{path} has another {axis} axis than {runs[0].path(kind)}.")
+                raise HubError(
+                    f"{path} has other values of {axis} than {runs[0].path(kind)}. Make both with the same "
+                    "settings."
+                )
         write_bytes(root / cell.path(kind), tables.to_parquet(tables.concat(parts), metadata))
     return f"{cell}: {len(runs)} seeds"
 

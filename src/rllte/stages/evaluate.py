@@ -1,4 +1,4 @@
-"""Evaluating a run: the scores of its policy over whole episodes."""
+"""Evaluate a run: play whole episodes with its policy, and write their scores."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from rllte.torch_setup import torch_threads
 
 
 def evaluate(root: Path, run: Run) -> str:
-    """Play the evaluation episodes of a run and write its scores; return one line for people."""
+    """Play the evaluation episodes of a run and write its scores; return one line that sums them up."""
     spec = Project(root).spec(run.cell)
     policy, num_episodes = load_policy(root, run, spec).policy, spec.evaluation.num_episodes
     parts, means = [], []
@@ -41,15 +41,16 @@ def evaluate(root: Path, run: Run) -> str:
 def play(
     spec: Spec, model: Act, seed: int, num_episodes: int, *, index: int = 0, split: str = "eval"
 ) -> Episodes:
-    """Play episodes by the evaluation protocol of a cell.
+    """Play episodes by the evaluation protocol of a cell, and return their returns and lengths.
 
     Args:
         spec: The cell's settings.
         model: A policy, or a model that was exported from one, on the CPU.
         seed: The run's seed.
-        num_episodes: How many, by as many of the protocol's ``num_envs`` environments as divide it.
-        index: 0 plays the episodes of the stored scores; another number, others.
-        split: Under which conditions: a key of ``spec.splits``.
+        num_episodes: Number of episodes. They are played in the largest number of environments that divides
+            it and is at most the protocol's ``num_envs``.
+        index: 0 plays the episodes of the stored scores; another number plays other episodes.
+        split: Conditions of the episodes: a key of ``spec.splits``.
     """
     num_envs = max(n for n in range(1, spec.evaluation.num_envs + 1) if num_episodes % n == 0)
     seeds = env_seeds(seed, "score", index, num_envs)

@@ -1,4 +1,4 @@
-"""Exporting a run: a TorchScript model that was checked against the policy."""
+"""Export a run: write its policy as a TorchScript model that was checked against the policy."""
 
 from pathlib import Path
 
@@ -19,14 +19,14 @@ from rllte.stages.evaluate import play
 from rllte.stages.train import load_policy
 
 TOLERANCE = 1e-5
-"""How far an output of the model may be from the policy's."""
+"""Largest accepted difference between an output of the model and that of the policy."""
 
 
 def export(root: Path, run: Run) -> str:
-    """Export the policy of a run as TorchScript, check it, and write it; return one line for people.
+    """Export the policy of a run as TorchScript and check the model; return one line that sums it up.
 
     Raises:
-        HubError: The model disagrees with the policy, or its episodes with the stored scores.
+        HubError: The model's outputs differ from the policy's, or its episodes from the stored scores.
     """
     spec = Project(root).spec(run.cell)
     agent = load_policy(root, run, spec)
@@ -49,7 +49,8 @@ def export(root: Path, run: Run) -> str:
     replayed = play(spec, model, run.seed, spec.evaluation.num_envs).returns.astype(np.float32)
     if not np.array_equal(replayed, returns[: len(replayed)]):
         raise HubError(
-            f"{run}: the model's episodes return {replayed}, the scores say {returns[: len(replayed)]}."
+            f"{run}: the model's episodes return {replayed}, but the stored scores are "
+            f"{returns[: len(replayed)]}. Evaluate the run again."
         )
     write_bytes(root / run.path("model"), data)
     return f"{run}: {len(data) / 1e6:.2f} MB, agrees with the policy"

@@ -1,4 +1,4 @@
-"""Playing the stored evaluation of a run again, with the model that users load."""
+"""Play the stored evaluation of a run again, with the model that users load."""
 
 from typing import Any
 
@@ -13,19 +13,20 @@ from rllte.stages.evaluate import play
 
 
 def replay(source: Source, run: Run, *, trust_repo: bool = False) -> list[dict[str, Any]]:
-    """Return one row for each stored episode of a run, in order.
+    """Play the stored episodes of a run again, and return one row for each, in order.
 
     Args:
         source: Where the run is published.
-        run: Which run.
-        trust_repo: As ``load_models`` takes it.
+        run: The run.
+        trust_repo: The same as in ``load_models``.
 
     Returns:
         Rows with ``split``, ``episode``, the ``published`` return and the ``replayed`` one. On the kind of
-        machine that made the scores they are equal; another may round sums otherwise, and then part ways.
+        machine that made the scores the two are equal. Another kind may round sums differently, and an
+        episode may then take another course.
 
     Raises:
-        MissingArtifactError: The run is not published, or its model or scores cannot be had.
+        MissingArtifactError: The run is not available, or its model or scores cannot be fetched.
     """
     catalogue = source.catalogue
     cell = catalogue.cell(run.cell.benchmark, run.cell.agent, run.cell.env_id)
@@ -38,7 +39,7 @@ def replay(source: Source, run: Run, *, trust_repo: bool = False) -> list[dict[s
     for split in spec.splits:
         published = [row for row in stored.to_pylist() if row["split"] == split]
         episodes = play(spec, model, run.seed, len(published), split=split)
-        returns = episodes.returns.astype(np.float32)  # as they are stored
+        returns = episodes.returns.astype(np.float32)  # scores are stored as float32
         for row, replayed in zip(published, returns.tolist(), strict=True):
             rows.append(
                 {

@@ -1,4 +1,4 @@
-"""Training a run: its curves, its policy's weights, and its training cost."""
+"""Train a run, and write its curves, its policy's weights and its training cost."""
 
 import json
 import platform
@@ -28,7 +28,7 @@ def train(root: Path, run: Run, watch: Callable[[Agent], None] | None = None) ->
 
     Args:
         root: The repository.
-        run: Which run.
+        run: The run.
         watch: Called with the agent at each point of the curves and after each checkpoint.
 
     Returns:
@@ -54,7 +54,7 @@ def train(root: Path, run: Run, watch: Callable[[Agent], None] | None = None) ->
 
 
 def _env_step(resume: Path, agent: Agent) -> int:
-    """Return the env step of a checkpoint, 0 if there is none."""
+    """Return the env step of a checkpoint, or 0 if there is none."""
     if not resume.exists():
         return 0
     state = torch.load(resume, map_location="cpu", weights_only=True)
@@ -63,7 +63,7 @@ def _env_step(resume: Path, agent: Agent) -> int:
 
 def _policy_bytes(agent: Agent, metadata: dict[str, Any]) -> bytes:
     tensors = {name: value.contiguous().clone() for name, value in agent.policy.state_dict().items()}
-    # one key: the order of several would differ from process to process
+    # only one key: the order of several keys would differ from process to process
     return safetensors.torch.save(tensors, {"rllte_hub": json.dumps(metadata)})
 
 
