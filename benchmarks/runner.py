@@ -15,7 +15,7 @@ from planner import make_recipes
 from rllte.recipes.project import Project
 from rllte.runner import locks as lock
 from rllte.runner.additions import Lines
-from rllte.runner.batch import Summary, _note, _record
+from rllte.runner.batch import Summary, _record
 from rllte.runner.display import Display
 from rllte.runner.ray_tasks import execute
 from rllte.runner.staleness import Plan
@@ -46,12 +46,12 @@ def main(num_tasks: int, cores: int, as_json: bool) -> None:
         wall, cpu = time.perf_counter(), time.process_time()
         works = stale_work(Project(root), Plan(root), lambda run: True)
         total = sum(len(work.tasks) for work in works)
-        place, summary, entries = Checkout(root), Summary(), dict[str, str]()
+        workspace, summary, entries = Checkout(root), Summary(), dict[str, str]()
         with Display(total) as display:
-            for outcome in execute(works, place, {}, display.show, jobs=cores, function=sleep):
+            for outcome in execute(works, workspace, {}, display.show, jobs=cores, function=sleep):
                 entries |= outcome.entries
-                _note(root, place, outcome, summary)
-        _record(root, works, entries, place, Lines())
+                summary.add(outcome)
+        _record(root, works, entries, workspace, Lines())
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     result = {
         "tasks": total,

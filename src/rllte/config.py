@@ -1,4 +1,4 @@
-"""What the environment variables ``RLLTE_HUB_…`` say."""
+"""Read the environment variables ``RLLTE_HUB_…``."""
 
 import math
 import os
@@ -11,22 +11,22 @@ from rllte.errors import HubError
 
 
 def cache_dir() -> Path:
-    """Return the cache: ``RLLTE_HUB_CACHE``, or ``rllte-hub`` in the user's cache folder."""
+    """Return the folder of the cache: ``RLLTE_HUB_CACHE``, or ``rllte-hub`` in the user's cache folder."""
     chosen = os.environ.get("RLLTE_HUB_CACHE")
     chosen = chosen or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "rllte-hub")
     return Path(os.path.abspath(os.path.expanduser(chosen)))
 
 
 def offline() -> bool:
-    """Return whether ``RLLTE_HUB_OFFLINE`` forbids the network."""
+    """Return whether ``RLLTE_HUB_OFFLINE`` is set, so that nothing may be downloaded."""
     return _is_on("RLLTE_HUB_OFFLINE")
 
 
 def timeout_s() -> float:
-    """Return ``RLLTE_HUB_TIMEOUT``: the seconds that one request for a file, or one answer of git, may take.
+    """Return the time limit in seconds for one file request or one git command, ``RLLTE_HUB_TIMEOUT``.
 
     Raises:
-        HubError: It is not a positive number.
+        HubError: The variable is not a positive number.
     """
     text = os.environ.get("RLLTE_HUB_TIMEOUT") or "120"
     try:
@@ -39,27 +39,31 @@ def timeout_s() -> float:
 
 
 def bars_disabled() -> bool | None:
-    """Return tqdm's ``disable``: True by ``RLLTE_HUB_DISABLE_PROGRESS_BARS``, else None: off in a pipe."""
+    """Return the argument ``disable`` of tqdm.
+
+    It is True if ``RLLTE_HUB_DISABLE_PROGRESS_BARS`` is set. Otherwise it is None, which lets tqdm show bars
+    only on a terminal.
+    """
     return _is_on("RLLTE_HUB_DISABLE_PROGRESS_BARS") or None
 
 
 @contextmanager
 def writing_cache(path: Path) -> Iterator[None]:
-    """Make the error of a cache that takes no more files a readable one.
+    """Convert errors of writing to the cache inside the block into a HubError with advice.
 
     Args:
-        path: What is written inside.
+        path: The file or folder that the block writes.
 
     Raises:
-        HubError: It cannot be.
+        HubError: The path cannot be written.
     """
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
         raise HubError(
-            f"{path} cannot be written ({reason}). What the cache held is unchanged. Make room there. Or: "
-            f"Set RLLTE_HUB_CACHE to a folder that can."
+            f"{path} cannot be written ({reason}). The cached files are unchanged. Free some space, make the "
+            f"folder writable, or set RLLTE_HUB_CACHE to another folder."
         ) from None
 
 

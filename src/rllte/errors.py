@@ -1,8 +1,8 @@
 """The errors that this package raises on purpose.
 
 HubError
-├── UnknownNameError       a benchmark, agent, env_id, seed or setting that does not exist
-├── MissingArtifactError   it exists by name, but cannot be had: planned, not pulled, damaged
+├── UnknownNameError       a benchmark, agent, env_id, seed or setting does not exist
+├── MissingArtifactError   an artifact exists by name but cannot be read: planned, or not downloadable
 └── MissingExtraError      a package of an optional extra is not installed
 """
 
@@ -12,29 +12,29 @@ from typing import Any
 
 
 def printable(text: str) -> str:
-    """Return a text whose control characters are visible: a terminal would obey them.
+    """Return a text with its control characters escaped, so that a terminal does not execute them.
 
-    Lines and tabs stay. What a catalogue, a note or a server says can hold any character.
+    Line breaks and tabs are kept. Texts from a catalogue, a note or a server can contain any character.
     """
     return "".join(char if char in "\n\t" or char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 class HubError(Exception):
-    """Base of the errors of this package; its text is one readable line."""
+    """Base class of all errors of this package; the message is one readable line."""
 
     def __init__(self, text: str) -> None:
         super().__init__(printable(text))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let it pass from worker processes: what ``__init__`` takes differs from class to class."""
+        """Make all subclasses picklable for worker processes, whatever arguments their ``__init__`` takes."""
         return Exception.__new__, (type(self), *self.args), self.__dict__
 
 
 class UnknownNameError(HubError):
-    """A name that does not exist, with what exists instead.
+    """A name does not exist; the message suggests names that do.
 
     Attributes:
-        kind: What was named, such as ``"env_id"``.
+        kind: The kind of name, such as ``"env_id"``.
         name: The name as the caller wrote it.
         known: The names that exist.
     """
@@ -50,21 +50,21 @@ class UnknownNameError(HubError):
     def _hint(self) -> str:
         by_lower = {item.lower(): item for item in self.known}
         if all(item.isdigit() for item in self.known):
-            by_lower = {}  # numbers are not misspelt
+            by_lower = {}  # do not suggest similar numbers
         near = difflib.get_close_matches(self.name.lower(), by_lower, n=1, cutoff=0.5)
         if near:
             return f"Did you mean {by_lower[near[0]]!r}?"
         if not self.known:
-            return "There are none yet."
+            return "None exist yet."
         shown = ", ".join(self.known[:8])
         return f"Known: {shown}{', …' if len(self.known) > 8 else ''}."
 
 
 class MissingArtifactError(HubError):
-    """An artifact that has a name but cannot be had here.
+    """An artifact exists by name, but its file cannot be read here.
 
     Attributes:
-        path: The artifact's path in the repository, or the cell that is planned.
+        path: The artifact's path in the repository, or the name of a planned cell.
     """
 
     def __init__(self, path: str, message: str) -> None:
@@ -77,7 +77,7 @@ class MissingExtraError(HubError):
 
     Attributes:
         package: The missing package.
-        extra: The extra of rllte-hub that installs it.
+        extra: The extra of rllte-hub that installs the package.
     """
 
     def __init__(self, purpose: str, package: str, extra: str) -> None:

@@ -1,4 +1,4 @@
-"""Packages that only some uses need: imported late, and an error that says what to install."""
+"""Optional packages: import them when they are needed, or raise an error that says what to install."""
 
 import importlib
 from collections.abc import Iterator
@@ -25,10 +25,10 @@ EXTRA_OF = {
 
 @contextmanager
 def requires_extra(purpose: str) -> Iterator[None]:
-    """Say which extra to install if an import inside the block finds a package missing.
+    """Convert a failed import inside the block into an error that names the extra to install.
 
     Args:
-        purpose: What the error begins with, such as ``"Training needs"``.
+        purpose: The first words of the error message, such as ``"Training needs"``.
 
     Raises:
         MissingExtraError: A package of an optional extra is missing.
@@ -43,7 +43,11 @@ def requires_extra(purpose: str) -> Iterator[None]:
 
 
 def load(target: str, purpose: str) -> Any:
-    """Import ``"package.module:attribute"``, as the tables AGENTS and ENVS name what they hold.
+    """Import and return an object by its name.
+
+    Args:
+        target: The name, ``"package.module:attribute"``, as in the tables AGENTS and ENVS.
+        purpose: The first words of the error message, such as ``"Training needs"``.
 
     Raises:
         MissingExtraError: A package of an optional extra is missing.

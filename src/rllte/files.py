@@ -1,4 +1,4 @@
-"""Whole files: written at once or not at all, and named by their hashes."""
+"""Write files atomically, hash bytes, and lock files."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ if sys.platform != "win32":
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that it appears whole: to a temporary file beside it, then by a rename."""
+    """Write a file atomically: write a temporary file in the same folder, then rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
@@ -30,7 +30,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def md5(data: bytes) -> str:
-    """Return the md5 of some bytes in hexadecimal, as DVC names its objects."""
+    """Return the md5 of some bytes in hexadecimal; DVC names its objects by it."""
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
@@ -41,14 +41,15 @@ def sha256(data: bytes) -> str:
 
 @contextmanager
 def locked(path: Path) -> Iterator[BinaryIO]:
-    """Open a file, to read and append, that no other process or thread has open by this function.
+    """Open a file under an exclusive lock, for reading and appending; create it if needed.
 
-    Whoever holds it may rename or delete it: others then wait for the next file of its name.
+    Other processes and threads that call this function for the same path wait. The holder of the lock may
+    rename or delete the file; the next caller then locks a new file at that path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with path.open("a+b") as file:
-            if sys.platform != "win32":  # there, each process is for itself
+            if sys.platform != "win32":  # Windows has no flock, so files are not locked there
                 fcntl.flock(file, fcntl.LOCK_EX)
             if _is_at(file, path):
                 yield file
@@ -56,7 +57,7 @@ def locked(path: Path) -> Iterator[BinaryIO]:
 
 
 def unlink_unless_locked(path: Path) -> None:
-    """Delete a file, if it is there and nobody has it open by ``locked``."""
+    """Delete a file if it exists and nobody holds it with ``locked``."""
     with suppress(FileNotFoundError, BlockingIOError):
         if path.is_symlink() or sys.platform == "win32":
             path.unlink()
@@ -68,7 +69,7 @@ def unlink_unless_locked(path: Path) -> None:
 
 
 def _is_at(file: BinaryIO, path: Path) -> bool:
-    """Return whether an open file is still the one at a path."""
+    """Return whether an open file is still the file at this path."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:

@@ -12,14 +12,14 @@ KINDS = ("curves", "scores", "policy", "model")
 """The kinds of artifact: curves and scores of a run or a cell, policy and model of a run."""
 
 MAX_SEED = 2**31 - 1
-"""Tables have int32 seeds."""
+"""The largest seed: tables store seeds as int32."""
 
 _BENCHMARK_ALIASES = {"dmcontrol": "dmc"}
 _WORD = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def benchmark_name(name: str) -> str:
-    """Return the canonical name of a benchmark, whatever its case, hyphens and underscores.
+    """Return the canonical name of a benchmark; case, hyphens and underscores do not matter.
 
     Raises:
         UnknownNameError: There is no such benchmark.
@@ -32,25 +32,25 @@ def benchmark_name(name: str) -> str:
 
 
 def agent_name(name: str) -> str:
-    """Return the plain form of an agent's name: ``"DrQ-v2"`` is ``"drqv2"``."""
+    """Return the canonical form of an agent's name: ``"DrQ-v2"`` becomes ``"drqv2"``."""
     return re.sub(r"[-_ ]", "", str(name)).lower()
 
 
 def env_name(benchmark: str, env_id: str) -> str:
-    """Return an env_id as the hub writes it: MiniGrid's without their common prefix."""
+    """Return the hub's form of an env_id: MiniGrid's are written without the prefix ``MiniGrid-``."""
     return str(env_id).removeprefix("MiniGrid-") if benchmark == "minigrid" else str(env_id)
 
 
 def tables_path(benchmark: str, agent: str) -> str:
-    """Return the path of the file with the curves and scores of all cells of an agent."""
+    """Return the path of the zip with the curves and scores of all cells of an agent."""
     return f"data/tables/{benchmark}/{agent}.zip"
 
 
 def cell_parts(text: str) -> tuple[str, str, str]:
-    """Split ``benchmark/agent/env_id``.
+    """Split ``benchmark/agent/env_id`` into its three parts.
 
     Raises:
-        HubError: The text has not three parts.
+        HubError: The text does not have three parts.
     """
     parts = text.split("/")
     if len(parts) != 3:
@@ -70,18 +70,19 @@ class Cell:
         for kind in ("benchmark", "agent", "env_id"):
             name = getattr(self, kind)
             if not _WORD.fullmatch(name):
-                raise HubError(f"{kind} is {name!r}; names have letters, digits, '-' and '_' alone.")
+                raise HubError(f"{kind} is {name!r}; names have letters, digits, '-' and '_' only.")
 
     def __str__(self) -> str:
         return f"{self.benchmark}/{self.agent}/{self.env_id}"
 
     @classmethod
     def parse(cls, text: str) -> "Cell":
-        """Read ``benchmark/agent/env_id``.
+        """Return the cell ``benchmark/agent/env_id``.
 
         Raises:
-            HubError: The text has not three parts.
-            UnknownNameError: The benchmark does not exist, or a part is not a plain word.
+            HubError: The text does not have three parts, or a part contains other characters than letters,
+                digits, ``-`` and ``_``.
+            UnknownNameError: The benchmark does not exist.
         """
         name, agent, env_id = cell_parts(text)
         benchmark = benchmark_name(name)
@@ -110,18 +111,19 @@ class Run:
         seed = operator.index(self.seed) if hasattr(self.seed, "__index__") else -1
         if not 0 <= seed <= MAX_SEED:
             raise HubError(f"seed is {self.seed!r}; a seed is a whole number from 0 to {MAX_SEED:,}.")
-        object.__setattr__(self, "seed", seed)  # of NumPy's integers, too
+        object.__setattr__(self, "seed", seed)  # converts NumPy's integers
 
     def __str__(self) -> str:
         return f"{self.cell}/seed-{self.seed}"
 
     @classmethod
     def parse(cls, text: str) -> "Run":
-        """Read ``benchmark/agent/env_id/seed-N``.
+        """Return the run ``benchmark/agent/env_id/seed-N``.
 
         Raises:
-            HubError: The text has another form.
-            UnknownNameError: The benchmark does not exist, or a part is not a plain word.
+            HubError: The text has another form, or a part contains other characters than letters, digits,
+                ``-`` and ``_``.
+            UnknownNameError: The benchmark does not exist.
         """
         match = re.fullmatch(r"(.+)/seed-(\d+)", text)
         if not match:
@@ -146,6 +148,6 @@ class Run:
         """Return the path of the checkpoint that training with these settings resumes from.
 
         Args:
-            spec_hash: Of the settings, ``Spec.hash``.
+            spec_hash: The hash of the settings, ``Spec.hash``.
         """
         return f"scratch/{self}/{spec_hash}/resume.pt"

@@ -1,4 +1,4 @@
-"""Seeds of simulators: those of training and those of evaluation never meet."""
+"""Derive the seeds of simulators; training and evaluation never use the same seed."""
 
 import numpy as np
 
@@ -10,15 +10,18 @@ _HALF = 2**30
 def env_seeds(seed: int, purpose: str, index: int, num_envs: int) -> list[int]:
     """Return one simulator seed for each parallel environment.
 
-    Training seeds lie in ``[0, 2**30)``; seeds of the learning curve's evaluations and of the
-    final scores in ``[2**30, 2**31)``: disjoint by construction.
+    Training seeds lie in ``[0, 2**30)``. Seeds for the learning curve's evaluations and for the final scores
+    lie in ``[2**30, 2**31)``. The two sets are therefore disjoint.
 
     Args:
         seed: The seed of the run.
-        purpose: ``"train"``, ``"extend"`` (training again after it has ended), ``"curve"`` (evaluation during
-            training) or ``"score"``.
-        index: Which segment of training, how many updates it had, or which point of the curve.
-        num_envs: How many environments.
+        purpose: What the environments are for: ``"train"``, ``"extend"`` (training that continues within a
+            segment in which it had ended), ``"curve"`` (evaluation during training) or ``"score"`` (final
+            scores).
+        index: A number that keeps the seeds of one purpose apart: the training segment (``"train"``), the
+            number of updates so far (``"extend"``), the point of the curve (``"curve"``), or the set of
+            episodes (``"score"``).
+        num_envs: The number of environments.
     """
     words = np.random.SeedSequence([seed, _PURPOSES[purpose], index]).generate_state(num_envs)
     offset = 0 if purpose in _FOR_TRAINING else _HALF

@@ -1,4 +1,4 @@
-"""The tables of curves and scores: their columns, and reading and writing them whole."""
+"""The tables of curves and scores: their columns, and functions that read, convert and write them."""
 
 import io
 import json
@@ -38,15 +38,15 @@ SCORES = pa.schema(
 
 
 MAX_ROWS = 10_000_000
-"""No table has more: a small file can say that it holds billions."""
+"""The largest number of rows that is read, because a small file can claim to hold billions of rows."""
 
 
 def to_parquet(table: pa.Table, metadata: Mapping[str, str] | None = None) -> bytes:
     """Return a table as the bytes of a Parquet file; the same table always gives the same bytes.
 
     Args:
-        table: What to write.
-        metadata: Text that goes into the file's own metadata.
+        table: The table.
+        metadata: The keys and values to store as the file's metadata.
     """
     buffer = io.BytesIO()
     with pa.parquet.ParquetWriter(buffer, table.schema, compression="zstd", store_schema=False) as writer:
@@ -59,20 +59,21 @@ def read_parquet(data: bytes, schema: pa.Schema, name: str, columns: Sequence[st
     """Read a Parquet file that must have exactly these columns.
 
     Args:
-        data: The file.
-        schema: Its columns.
-        name: What errors call it.
-        columns: Those to read; all by default.
+        data: The bytes of the file.
+        schema: The columns and types that the file must have.
+        name: The name of the file in error messages.
+        columns: The names of the columns to read; all by default.
 
     Raises:
-        HubError: It is no Parquet file, or has other columns, missing values, or too many rows.
+        HubError: The bytes are not a Parquet file, or the table has other columns, missing values or too many
+            rows.
     """
     with _opened(data, name) as file:
         found = file.schema_arrow
         if not found.equals(schema, check_metadata=False):
             raise HubError(f"{name} has columns {found.names}; expected {schema.names} and their types.")
         if file.metadata.num_rows > MAX_ROWS:
-            raise HubError(f"{name} has {file.metadata.num_rows:,} rows; at most {MAX_ROWS:,} are read.")
+            raise HubError(f"{name} has {file.metadata.num_rows:,} rows; the limit is {MAX_ROWS:,}.")
         table = file.read(columns, use_threads=False)
     for column_name in table.column_names:
         if count := table.column(column_name).null_count:
@@ -81,14 +82,14 @@ def read_parquet(data: bytes, schema: pa.Schema, name: str, columns: Sequence[st
 
 
 def read_metadata(data: bytes, name: str) -> dict[str, str]:
-    """Return the text in a Parquet file's own metadata.
+    """Return the metadata that is stored in a Parquet file.
 
     Args:
-        data: The file.
-        name: What errors call it.
+        data: The bytes of the file.
+        name: The name of the file in error messages.
 
     Raises:
-        HubError: It is no Parquet file.
+        HubError: The bytes are not a Parquet file.
     """
     with _opened(data, name) as file:
         return {key.decode(): value.decode() for key, value in (file.metadata.metadata or {}).items()}
@@ -97,25 +98,26 @@ def read_metadata(data: bytes, name: str) -> dict[str, str]:
 @contextmanager
 def _opened(data: bytes, name: str) -> Iterator[pa.parquet.ParquetFile]:
     try:
-        # without threads: these files are small, and a process that ended at once aborted now and then
+        # pre_buffer=False avoids threads: the files are small, and a process that exited right after a read
+        # sometimes aborted.
         yield pa.parquet.ParquetFile(pa.BufferReader(data), pre_buffer=False)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # OSError: a damaged block
         raise HubError(f"{name} is not a readable Parquet file: {error}") from None
 
 
 def column(values: "pa.Array | pa.ChunkedArray") -> npt.NDArray[Any]:
-    """Return numbers without nulls as an array; ``to_numpy`` would import pandas where it is installed."""
+    """Return a numeric column without nulls as an array; unlike ``to_numpy``, this never imports pandas."""
     array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     return np.from_dlpack(array)
 
 
 def concat(tables: Sequence[pa.Table]) -> pa.Table:
-    """Return the rows of several tables, one table after the other, in one chunk."""
+    """Return one table with the rows of several tables in order, stored in one chunk."""
     return pa.concat_tables(tables).combine_chunks()
 
 
 def convert(table: pa.Table, form: str) -> bytes:
-    """Return a table as the bytes of a ``csv``, ``json`` (rows, NaN is null) or ``parquet`` file."""
+    """Return a table as the bytes of a ``csv``, ``json`` (rows, with NaN as null) or ``parquet`` file."""
     if form == "parquet":
         return to_parquet(table)
     if form == "json":
@@ -127,11 +129,11 @@ def convert(table: pa.Table, form: str) -> bytes:
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Write a table as CSV or Parquet, as the file's suffix says.
+    """Write a table as CSV or Parquet; the file's suffix decides which.
 
     Raises:
         HubError: The suffix is neither ``.csv`` nor ``.parquet``.
     """
     if path.suffix not in (".csv", ".parquet"):
-        raise HubError(f"{path} ends in {path.suffix!r}; write .csv or .parquet.")
+        raise HubError(f"{path} ends in {path.suffix!r}; use .csv or .parquet.")
     write_bytes(path, convert(table, path.suffix[1:]))

@@ -1,4 +1,4 @@
-"""What this package asks of PyTorch as a whole: a device that exists, a number of threads, memory kept."""
+"""Process-wide settings of PyTorch: devices, CPU threads, deterministic kernels and freed memory."""
 
 import ctypes
 import functools
@@ -15,11 +15,11 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
 
 def torch_device(device: str | torch.device) -> torch.device:
-    """Return a device that is there.
+    """Return a PyTorch device after checking that this machine has it.
 
     Raises:
-        UnknownNameError: There is no such kind of device.
-        HubError: This machine has no such device.
+        UnknownNameError: PyTorch knows no such kind of device.
+        HubError: This machine does not have the device.
     """
     try:
         found = torch.device(device)
@@ -32,7 +32,7 @@ def torch_device(device: str | torch.device) -> torch.device:
         )
     try:
         torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:  # as PyTorch says it for kinds that it is built without
+    except (RuntimeError, AssertionError) as error:  # PyTorch was built without this kind
         reason = str(error).splitlines()[0]
         raise HubError(f"device is {str(found)!r}, but PyTorch says: {reason} Try device='cpu'.") from None
     return found
@@ -40,9 +40,9 @@ def torch_device(device: str | torch.device) -> torch.device:
 
 @contextmanager
 def torch_threads(num_threads: int) -> Iterator[None]:
-    """Compute with this many CPU threads inside the block.
+    """Let PyTorch use this many CPU threads inside the block.
 
-    The number changes how sums are split, and with that their last bits: it is a setting of a run.
+    The number of threads changes how sums are split and thereby their last bits, so it is a setting of a run.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(num_threads)
@@ -54,7 +54,7 @@ def torch_threads(num_threads: int) -> Iterator[None]:
 
 @contextmanager
 def deterministic_cudnn() -> Iterator[None]:
-    """Let cuDNN take only algorithms that add in a fixed order inside the block, for the same bytes again."""
+    """Let cuDNN use only deterministic algorithms inside the block: repeated runs then give equal bytes."""
     before = torch.backends.cudnn.deterministic
     torch.backends.cudnn.deterministic = True
     try:
@@ -65,12 +65,12 @@ def deterministic_cudnn() -> Iterator[None]:
 
 @functools.cache
 def keep_freed_memory() -> None:
-    """Let the C library keep freed memory for the next batch, where that is glibc.
+    """Let glibc keep freed memory for the next batch; other C libraries are not changed.
 
-    By default it gives every large tensor back to the system, which then has to clear each of its pages
-    again: measured on two cores, a third of the time of a residual network's update. It holds for the
-    process from here on. A process that sets malloc's parameters itself
-    (``MALLOC_…``, ``GLIBC_TUNABLES``, another allocator in ``LD_PRELOAD``) is left alone.
+    By default, glibc returns the memory of every large tensor to the system, which must then clear each page
+    again. On two cores this took a third of the time of a residual network's update. The change lasts until
+    the process ends. Nothing changes if the environment already sets malloc's parameters (``MALLOC_…``,
+    ``GLIBC_TUNABLES``) or another allocator (``LD_PRELOAD``).
     """
     chosen = ("GLIBC_TUNABLES", "LD_PRELOAD")
     if platform.libc_ver()[0] != "glibc" or any(

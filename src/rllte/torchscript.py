@@ -1,4 +1,4 @@
-"""Models as TorchScript archives: made and loaded here and nowhere else."""
+"""Export policies to TorchScript archives and load them; no other module does either."""
 
 import copy
 import io
@@ -20,16 +20,18 @@ _CONSTANTS = re.compile(rb"(?:^  \w+ : Final\[.*\n)+", re.MULTILINE)
 
 
 def dump(policy: nn.Module, metadata: Mapping[str, object]) -> bytes:
-    """Return a policy as the bytes of a TorchScript archive, wherever it is made.
+    """Export a policy as the bytes of a TorchScript archive.
+
+    The bytes do not depend on the process or the folder in which they are made.
 
     Args:
-        policy: In eval mode; called with observations alone.
-        metadata: Goes into the archive as ``metadata.json``.
+        policy: The policy in eval mode; its ``forward`` takes only observations.
+        metadata: Values to store in the archive as ``metadata.json``.
     """
     policy = copy.deepcopy(policy)
-    for parameter in policy.parameters():  # of a vector of weights an archive would hold the whole
+    for parameter in policy.parameters():  # the archive would store the whole vector that a view belongs to
         parameter.data = parameter.data.clone()
-    buffer = io.BytesIO()  # a file's name would become part of the bytes
+    buffer = io.BytesIO()  # the name of a file would become part of the bytes
     with _deprecation_silenced():
         text = json.dumps(metadata, indent=2, sort_keys=True)
         _forget_compiled_classes()
@@ -43,14 +45,14 @@ def load(
     """Load a model in eval mode.
 
     Args:
-        data: The archive.
-        name: What errors call it.
-        device: Where the model goes.
-        trust_repo: Load it without a check of what it could run.
+        data: The bytes of the archive.
+        name: The name of the archive in error messages.
+        device: The PyTorch device to load the model onto.
+        trust_repo: Load the archive without checking which code it could run.
 
     Raises:
-        HubError: The bytes are not a TorchScript archive, or it has something that exports of this package
-            do not have.
+        HubError: The bytes are not a TorchScript archive, or the archive contains something that this
+            package's exports do not contain.
     """
     if not trust_repo:
         data = vetted(data, name)
@@ -62,10 +64,10 @@ def load(
 
 
 def _forget_compiled_classes() -> None:
-    """Let TorchScript name classes as in a new process, whatever this one has exported before.
+    """Make TorchScript name classes as a new process would, regardless of earlier exports.
 
-    PyTorch has no public call for this; its own tests do the same (torch.testing._internal.jit_utils).
-    Modules that are scripted already stay as they are.
+    PyTorch has no public function for this; its own tests do the same (torch.testing._internal.jit_utils).
+    Modules that have already been scripted do not change.
     """
     torch._C._jit_clear_class_registry()
     torch.jit._recursive.concrete_type_store = torch.jit._recursive.ConcreteTypeStore()
@@ -73,11 +75,12 @@ def _forget_compiled_classes() -> None:
 
 
 def _canonical(data: bytes) -> bytes:
-    """Return an archive without what depends on where and when it was made.
+    """Rewrite an archive so that its bytes do not depend on where and when it was made.
 
-    Dropped are the debug records, which name the folder of the source, and an id that depends on them;
-    loading needs neither. Classes that PyTorch numbered by how many it had seen before are numbered from 0,
-    and constants that it took from a set, in the order of the process's hash seed, are sorted.
+    The debug records, which name the folder of the source code, and an id that depends on them are removed;
+    loading needs neither. PyTorch numbers classes by how many it has seen before, so they are renumbered from
+    0. PyTorch writes some constants in the order of a set, which depends on the process's hash seed, so they
+    are sorted.
     """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         kept = [name for name in archive.namelist() if not name.endswith((".debug_pkl", "/serialization_id"))]
@@ -101,7 +104,10 @@ def _canonical(data: bytes) -> bytes:
 
 @contextmanager
 def _deprecation_silenced() -> Iterator[None]:
-    """Silence that ``torch.jit`` is deprecated: it is still the format that needs no code of ours to run."""
+    """Silence the warning that ``torch.jit`` is deprecated.
+
+    TorchScript is still the format that runs without this package's code.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit", category=DeprecationWarning)
         yield

@@ -1,10 +1,11 @@
-"""Checking a TorchScript archive without running it.
+"""Check that a TorchScript archive is safe to load, without running it.
 
-TorchScript is code: ``torch.jit.load`` runs the ``__setstate__`` of its classes, and its operators can read
-and write files. An archive passes only if it is made of what this package's own exports are made of: the same
-kinds of records, pickle instructions, classes and calls, which ``vetting.json`` lists. Nothing is unpickled
-into real objects and no code is compiled; Python's own parser reads it. What passes is written into a new
-archive, so that torch reads exactly the records that were checked.
+TorchScript is code: ``torch.jit.load`` runs the ``__setstate__`` of the archive's classes, and TorchScript's
+operators can read and write files. An archive passes only if it contains nothing but the kinds of records,
+pickle instructions, classes and calls that this package's own exports contain; ``vetting.json`` lists them.
+The check creates no real objects from the pickles and compiles no code: it reads code with Python's parser.
+The records of an archive that passes are written into a new archive, so that PyTorch reads exactly the
+records that were checked.
 """
 
 import ast
@@ -29,25 +30,25 @@ _RECORD = re.compile(
 _MANGLED = re.compile(r"\.___torch_mangle_\d+")
 _CODE_CHARACTERS = re.compile(
     r"[ !-&(-\[\]-~\n]*"
-)  # printable ASCII without ' and \: one way to read each string
+)  # printable ASCII without ' and \, so that every parser reads strings in the same way
 _TEMPORARY = re.compile(r"_\d+")  # the exporter's variables, which may hold a function
 _MODULES = {"torch", "__torch__", "ops", "CONSTANTS"}
 _ITEM_BYTES = {"FloatStorage": 4}
 
 
 class Refused(Exception):
-    """What in an archive is not as in this package's own exports."""
+    """An archive contains something that this package's own exports do not contain."""
 
 
 def vetted(data: bytes, name: str) -> bytes:
-    """Return an archive with the same records, all of which were checked.
+    """Check an archive and return a new one with the same records.
 
     Args:
-        data: The archive.
-        name: What errors call it.
+        data: The bytes of the archive.
+        name: The name of the archive in error messages.
 
     Raises:
-        HubError: It has something that this package's own exports do not have.
+        HubError: The archive contains something that this package's own exports do not contain.
     """
     try:
         records = read_records(data)
@@ -58,8 +59,8 @@ def vetted(data: bytes, name: str) -> bytes:
             _refuse(f"it uses {', '.join(map(repr, unknown[:5]))}{', …' if unknown[5:] else ''}")
     except (Refused, RecursionError, MemoryError) as error:
         raise HubError(
-            f"{name} was not loaded: {error or type(error).__name__}. Models of this package do not have "
-            "that, and a TorchScript archive can run code. If you trust whoever made it: trust_repo=True."
+            f"{name} was not loaded: {error or type(error).__name__}. This package's own models do not "
+            "contain that, and a TorchScript archive can run code. If you trust its maker: trust_repo=True."
         ) from None
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -69,10 +70,10 @@ def vetted(data: bytes, name: str) -> bytes:
 
 
 def read_records(data: bytes) -> dict[str, bytes]:
-    """Return the records of an archive by name.
+    """Return the contents of the records of an archive, by name.
 
     Raises:
-        Refused: It is not a plain archive of known records.
+        Refused: The bytes are not an uncompressed archive with only known kinds of records.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -91,10 +92,10 @@ def read_records(data: bytes) -> dict[str, bytes]:
 
 
 def words(records: dict[str, bytes]) -> set[str]:
-    """Return what an archive is made of: its instructions, classes and calls, each as one text.
+    """Return the pickle instructions, classes, calls and other code elements of an archive, each as a text.
 
     Raises:
-        Refused: Its code or a tensor has a form that no export has.
+        Refused: The code or a tensor has a form that no export of this package has.
     """
     found: set[str] = set()
     for name, content in records.items():
@@ -122,14 +123,14 @@ def _words_of_pickle(name: str, content: bytes, records: dict[str, bytes]) -> se
         codes = {f"pickle {code.name}" for code, _, _ in pickletools.genops(content)}
     except ValueError as error:
         raise Refused(f"{name} is not a pickle ({error})") from None
-    if unknown := codes - _known():  # before it is interpreted, with stand-ins for all classes
+    if unknown := codes - _known():  # before the pickle is interpreted
         return unknown
     reader = _StandIns(content, name.removesuffix(".pkl"), records)
     try:
         reader.load()
     except Refused:
         raise
-    except Exception as error:  # whatever nonsense does
+    except Exception as error:  # a malformed pickle can raise any error
         raise Refused(f"{name} cannot be read ({type(error).__name__})") from None
     return codes | reader.found
 
@@ -139,14 +140,14 @@ class _Storage(NamedTuple):
 
 
 class _StandIns(pickle.Unpickler):
-    """Reads a pickle with a stand-in for each class; checks that its tensors lie inside of their records."""
+    """Reads a pickle with a stand-in for each class, and checks that each tensor lies within its record."""
 
     def __init__(self, content: bytes, folder: str, records: dict[str, bytes]) -> None:
         super().__init__(io.BytesIO(content))
         self._folder, self._records, self.found = folder, records, set[str]()
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return a stand-in that makes nothing real."""
+        """Return a stand-in, so that no real class is instantiated."""
         full = _MANGLED.sub("", f"{module} {name}")
         self.found.add(f"class {full}")
         if full == "torch._utils _rebuild_tensor_v2":
@@ -156,7 +157,7 @@ class _StandIns(pickle.Unpickler):
         return type("StandIn", (), {"__init__": lambda self, *_: None, "__setstate__": lambda self, _: None})
 
     def persistent_load(self, pid: Any) -> _Storage:
-        """Return a storage whose record has as many bytes as it says."""
+        """Return a storage after checking that its record has the size that the pickle states."""
         match pid:
             case ("storage", str(kind), str(key), "cpu", int(numel)) if kind in _ITEM_BYTES:
                 record = self._records.get(f"{self._folder}/{key}", b"")
@@ -181,7 +182,7 @@ def _words_of_code(name: str, content: bytes) -> set[str]:
         _refuse(f"{name} has {len(content):,} bytes")
     text = content.decode("latin-1")
     if not _CODE_CHARACTERS.fullmatch(text) or "#" in text or '"""' in text:
-        _refuse(f"{name} has characters that code of exports does not have")
+        _refuse(f"{name} has characters that code of this package's exports does not have")
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError) as error:
@@ -192,19 +193,19 @@ def _words_of_code(name: str, content: bytes) -> set[str]:
 
 
 class _Words(ast.NodeVisitor):
-    """Collects the kinds of syntax, and every name that is not a variable."""
+    """Collects the kinds of syntax in the code, and every name that is not a local variable."""
 
     def __init__(self) -> None:
         self.found: set[str] = set()
         self._variables: set[str] = set()
 
     def generic_visit(self, node: ast.AST) -> None:
-        """Note the kind of syntax."""
+        """Record the kind of syntax."""
         self.found.add(f"syntax {type(node).__name__}")
         super().generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        """Note the name of a function, and know its variables while its body is read."""
+        """Record the name of a function, and find its local variables before visiting its body."""
         self.found.add(f"def {node.name}")
         stores = (part for part in ast.walk(node) if isinstance(part, ast.Name))
         self._variables = {part.id for part in stores if isinstance(part.ctx, ast.Store)}
@@ -215,7 +216,7 @@ class _Words(ast.NodeVisitor):
         self._variables = set()
 
     def visit_Call(self, node: ast.Call) -> None:
-        """Note what is called: a method by its name, a function by its full name."""
+        """Record what is called: a method by its name, a function by its full name."""
         self.found.add("syntax Call")
         if isinstance(node.func, ast.Attribute) and _dotted(node.func) is None:
             self.found.add(f"method {node.func.attr}")
@@ -223,7 +224,7 @@ class _Words(ast.NodeVisitor):
         elif isinstance(node.func, ast.Attribute):
             self.visit(node.func)
         elif not isinstance(node.func, ast.Name):
-            _refuse("it calls what is neither a function nor a method")
+            _refuse("it calls something that is neither a function nor a method")
         elif not (node.func.id in self._variables and _TEMPORARY.fullmatch(node.func.id)):
             self.found.add(f"call {node.func.id}")
         if isinstance(node.func, ast.Name) and node.func.id == "getattr":
@@ -231,27 +232,27 @@ class _Words(ast.NodeVisitor):
                 case [_, ast.Constant(value=str(name))] if not name.isdigit():
                     self.found.add(f"attribute {name}")
                 case [_, ast.Constant(value=str())]:
-                    pass  # a layer of a Sequential, by its number
+                    pass  # a layer of a Sequential, named by its number
                 case _:
-                    _refuse("it looks up an attribute by a name that is not written there")
+                    _refuse("it looks up an attribute by a name that is not written in the code")
         for part in (*node.args, *node.keywords):
             self.visit(part)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
-        """Note a function or class of a module by its full name, and an attribute by its own."""
+        """Record a function or class of a module by its full name, any other attribute by its own name."""
         dotted = _dotted(node)
         self.found.add(f"name {dotted}" if dotted else f"attribute {node.attr}")
         if not dotted:
             self.visit(node.value)
 
     def visit_Name(self, node: ast.Name) -> None:
-        """Note a name that is not a variable of the function."""
+        """Record a name that is not a local variable of the function."""
         if isinstance(node.ctx, ast.Load) and node.id not in self._variables:
             self.found.add(f"name {node.id}")
 
 
 def _dotted(node: ast.AST) -> str | None:
-    """Return ``torch.conv2d`` of a chain that begins with a module, and None of any other."""
+    """Return the full name, such as ``torch.conv2d``, of an attribute of a module; None for anything else."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)

@@ -67,7 +67,7 @@ def test_a_pull_that_names_nothing_is_wrong_usage(hub):
 
 def test_verify_says_which_copy_differs_and_how(hub):
     assert pull_all()
-    assert run("verify").output.endswith("0 not as published\n")
+    assert run("verify").output.endswith("0 differ from the catalogue\n")
     path = cache_path(artifact_of(CELL.path("curves")))
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     found = json.loads(run("verify", "--json", code=1).stdout)
@@ -77,8 +77,8 @@ def test_verify_says_which_copy_differs_and_how(hub):
     run("verify", str(CELL), code=1)
     path.unlink()
     commit_a_change(hub)
-    assert "0 not as published" in run("--rev", "HEAD~1", "verify").output
-    assert "no CELL beside it" in run("verify", str(CELL), "--replay", str(RUNS[0]), code=2).stderr
+    assert "0 differ from the catalogue" in run("--rev", "HEAD~1", "verify").output
+    assert "one RUN and no CELL" in run("verify", str(CELL), "--replay", str(RUNS[0]), code=2).stderr
 
 
 def test_a_replay_gives_the_stored_returns(hub):
@@ -148,7 +148,7 @@ def test_forgetting_what_is_not_pinned_is_an_error_and_forgets_nothing(hub):
 
 def test_pruning_for_a_repository_that_is_not_there_deletes_nothing(hub, tmp_path):
     files = pull_all()
-    assert "is no checkout" in run("--repo", tmp_path / "typo", "cache", "prune", code=1).stderr
+    assert "is not a checkout" in run("--repo", tmp_path / "typo", "cache", "prune", code=1).stderr
     assert "Unknown revision 'v9'" in run("--rev", "v9", "cache", "prune", code=1).stderr
     assert all(path.exists() for path in files)
 
@@ -251,7 +251,7 @@ def test_dvcs_own_cache_is_read_before_the_remote_and_nothing_is_written(hub, mo
     (hub / "remote").rename(hub / "away")
     monkeypatch.setenv("RLLTE_HUB_CACHE", "/proc/nowhere")
     assert MiniGrid().load_scores(**NAMES).shape == (2, 4)
-    assert "0.00 MB were fetched" in run("pull", str(CELL)).stderr
+    assert "0.00 MB were downloaded" in run("pull", str(CELL)).stderr
 
 
 def test_a_table_that_nobody_asked_for_may_be_missing(hub, monkeypatch):

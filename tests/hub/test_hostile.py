@@ -343,7 +343,7 @@ def with_nulls(table):
             "no rows of the split 'train'",
         ),
         (lambda table: table.slice(0, 0), "no rows of the split 'train'; it has none"),
-        (lambda table: table.slice(1), "are not the same number for each of 2 seeds"),
+        (lambda table: table.slice(1), "cannot be divided equally among 2 seeds"),
         (lambda table: table.sort_by([("seed", "descending")]), "ascending order of seeds"),
         (with_nulls, "column episode_return has 1 missing values"),
         (lambda table: table.drop_columns(["seed"]), "has columns"),
@@ -362,7 +362,7 @@ def test_a_damaged_block_and_too_many_rows_are_an_error(stranger, published_hub,
         MiniGrid(put(stranger, bytes(data))).load_curves(**NAMES)
     url = put(stranger, tables.to_parquet(rows_of(published_hub)))
     monkeypatch.setattr(tables, "MAX_ROWS", 7)
-    with pytest.raises(HubError, match="has 8 rows; at most 7 are read"):
+    with pytest.raises(HubError, match="has 8 rows; the limit is 7"):
         MiniGrid(url).load_curves(**NAMES)
 
 

@@ -216,7 +216,7 @@ def test_a_hostile_catalogue_reads_nothing(hub, field, value):
 
 
 def test_a_folder_that_is_no_checkout_is_an_error(tmp_path):
-    with pytest.raises(HubError, match=r"no catalogue.json, so it is no checkout"):
+    with pytest.raises(HubError, match=r"no catalogue.json, so it is not a checkout"):
         MiniGrid(repo=tmp_path).load_scores(**NAMES)
 
 
@@ -244,7 +244,7 @@ def test_a_model_that_is_no_torchscript_is_an_error(hub):
 def test_a_cache_that_cannot_be_written_is_an_error_with_a_way_out(hub, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RLLTE_HUB_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(HubError, match="Set RLLTE_HUB_CACHE to a folder that can"):
+    with pytest.raises(HubError, match="set RLLTE_HUB_CACHE to another folder"):
         MiniGrid().load_scores(**NAMES)
 
 
@@ -263,7 +263,7 @@ def test_a_planned_cell_can_be_built_at_the_published_scale(hub):
 
 def test_an_agent_that_serves_another_benchmark_is_refused_with_its_benchmarks(hub):
     with pytest.raises(
-        UnknownNameError, match=r"Unknown agent 'sac' .*It serves dmc; here are ppo, a2c, impala"
+        UnknownNameError, match=r"Unknown agent 'sac' .*It runs on dmc; this benchmark has ppo, a2c, impala"
     ):
         Atari().load_apis("Pong-v5", "sac")
 

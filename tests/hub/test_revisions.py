@@ -177,7 +177,7 @@ def test_what_was_loaded_once_is_loaded_again_when_the_repository_is_away(
     two_revisions.rename(tmp_path / "away")
     git.resolve.cache_clear()
     assert np.array_equal(MiniGrid(url, rev="v1").load_scores(**NAMES), expected)
-    with pytest.warns(UserWarning, match="'main' is taken for"):
+    with pytest.warns(UserWarning, match="'main' stays at"):
         assert np.array_equal(MiniGrid(url, rev="main").load_scores(**NAMES), branch)
     git.resolve.cache_clear()
     monkeypatch.setenv("RLLTE_HUB_OFFLINE", "1")

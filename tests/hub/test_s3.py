@@ -120,7 +120,7 @@ def test_a_clock_that_is_an_hour_wrong_is_named(reader, monkeypatch):
         "get_current_datetime",
         lambda *args, **kwargs: now(*args, **kwargs) + timedelta(hours=1),
     )
-    with pytest.raises(MissingArtifactError, match="look at the clock of this machine"):
+    with pytest.raises(MissingArtifactError, match="check the clock of this machine"):
         MiniGrid(remote="writer").load_scores(**NAMES)
 
 
@@ -208,7 +208,7 @@ def test_a_server_that_stops_in_mid_pull_is_named_and_the_next_call_completes(re
     try:
         assert len(found) == 1
         assert "remote 's3' (s3://rllte/hub) cannot be read" in found[0]
-        assert "What was fetched stays" in found[0]
+        assert "What was downloaded is kept" in found[0]
         assert MiniGrid().load_scores(**NAMES).shape == (2, 4), "what was fetched is there"
         assert 0 < part(artifact).stat().st_size < LARGE
     finally:

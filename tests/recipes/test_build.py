@@ -91,7 +91,7 @@ def test_scores_are_played_with_seeds_of_their_own_in_as_many_environments_as_sh
             "Unknown key 'episodic_lives' .*params.yaml: env.*Did you mean 'episodic_life'",
         ),
         ({"num_threads": 9}, "Unknown key 'num_threads'"),
-        (5, "has 5 for one purpose; expected keys and values"),
+        (5, "has 5 as options; expected keys and values"),
     ],
 )
 def test_options_that_environments_do_not_take_are_an_error(options, message):

@@ -9,7 +9,7 @@ from rllte.cli.options import Group
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="rllte-hub")
 @click.option("--repo", help="A checkout or a git URL to load from; default: RLLTE_HUB_REPO, else this one.")
-@click.option("--rev", help="A tag, branch or commit of it; default: RLLTE_HUB_REV.")
+@click.option("--rev", help="The tag, branch or commit to load; default: RLLTE_HUB_REV.")
 @click.option("--remote", help="The DVC remote to download from; default: RLLTE_HUB_REMOTE.")
 @click.pass_context
 def main(context: click.Context, repo: str | None, rev: str | None, remote: str | None) -> None:

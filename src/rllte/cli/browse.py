@@ -1,4 +1,4 @@
-"""Commands that show what the hub has: list, show, curves, scores, plot and play."""
+"""Commands that show the contents of the hub: list, show, curves, scores, plot and play."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ from rllte.names import Run
 @click.option("--benchmark", help="Only this benchmark.")
 @click.option("--agent", help="Only this agent.")
 @click.option("--env-id", help="Only this environment.")
-@click.option("--planned", is_flag=True, help="List what is planned, not available yet.")
+@click.option("--planned", is_flag=True, help="List the planned cells instead.")
 @as_json
 def list_cells(
     benchmark: str | None, agent: str | None, env_id: str | None, planned: bool, as_json: bool
@@ -45,7 +45,7 @@ def list_cells(
 @click.argument("cell")
 @as_json
 def show(cell: str, as_json: bool) -> None:
-    """Show a CELL: budget, seeds, scores, settings, and what regenerates it."""
+    """Show a CELL: its budget, seeds, scores, settings, files, and the command that regenerates it."""
     from ruamel.yaml import YAML
 
     source, owner = source_and_cell(cell)
@@ -79,7 +79,7 @@ def _table_command(kind: str, help_text: str) -> click.Command:
     @click.argument("cell")
     @click.option("--format", "form", type=click.Choice(["csv", "json", "parquet"]), default="csv")
     @click.option(
-        "-o", "--output", type=click.File("wb"), default="-", help="A file; standard output by default."
+        "-o", "--output", type=click.File("wb"), default="-", help="A file; default: standard output."
     )
     def command(cell: str, form: str, output: Any) -> None:
         from rllte import tables
@@ -100,7 +100,7 @@ scores = _table_command("scores", "Print the scores of a CELL, one row per seed,
 @click.command()
 @click.argument("cells", nargs=-1, required=True, metavar="CELL...")
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="An image."
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The image."
 )
 def plot(cells: tuple[str, ...], output: Path) -> None:
     """Plot the evaluation curves of each CELL: mean and 95 % bootstrap interval over seeds."""
@@ -117,7 +117,7 @@ def plot(cells: tuple[str, ...], output: Path) -> None:
 
 @click.command()
 @click.argument("run")
-@click.option("-n", "--num-episodes", default=10, show_default=True, type=click.IntRange(1), help="How many.")
+@click.option("-n", "--num-episodes", default=10, show_default=True, type=click.IntRange(1), help="Episodes.")
 @trust_repo
 def play(run: str, num_episodes: int, trust_repo: bool) -> None:
     """Play new episodes with the model of RUN; print their returns beside the published score."""

@@ -15,16 +15,16 @@ from rllte.extras import requires_extra
 @click.argument("targets", nargs=-1, metavar="[CELL|RUN]...")
 @click.option("--benchmark", help="Only this benchmark.")
 @click.option("--agent", help="Only this agent.")
-@click.option("--release", is_flag=True, help="Also what release.yaml names, in its order.")
-@click.option("--planned", is_flag=True, help="Also what is only planned, at the paper scale.")
-@click.option("--jobs", type=click.IntRange(1), help="Tasks at once; as many as there are cores by default.")
-@click.option("--threads", type=click.IntRange(1), help="Cores for each run; its num_threads by default.")
-@click.option("--address", help="A Ray cluster: auto, host:port or ray://host:port; this machine by default.")
-@click.option("--shared", is_flag=True, help="All nodes of the cluster see this checkout.")
-@click.option("--remote", help="The DVC remote through which nodes share results otherwise.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be done, and how long it takes.")
+@click.option("--release", is_flag=True, help="Also run the cells of release.yaml, in its order.")
+@click.option("--planned", is_flag=True, help="Also run planned cells, at the paper scale.")
+@click.option("--jobs", type=click.IntRange(1), help="Tasks to run at once; default: the number of cores.")
+@click.option("--threads", type=click.IntRange(1), help="Cores for each run; default: its num_threads.")
+@click.option("--address", help="A Ray cluster: auto, host:port or ray://host:port; default: this machine.")
+@click.option("--shared", is_flag=True, help="All nodes of the cluster can read and write this folder.")
+@click.option("--remote", help="The DVC remote that nodes share results through, without --shared.")
+@click.option("--dry-run", is_flag=True, help="Only print what would run, and how long it takes.")
 def run(dry_run: bool, **options: Any) -> None:
-    """Train, evaluate, export and collect what is missing or stale: everything, or each CELL and RUN."""
+    """Train, evaluate, export and collect what is missing or stale, of everything or of each CELL and RUN."""
     with requires_extra("Running needs"):
         from rllte.runner.batch import Options, run_batch
         from rllte.runner.estimate import describe
@@ -35,7 +35,7 @@ def run(dry_run: bool, **options: Any) -> None:
     for name, error in summary.failed.items():
         log = Path(f"scratch/logs/{name}.log")
         click.echo(f"{name}: {error}{f' ({log})' if log.exists() else ''}", err=True)
-    click.echo(f"{len(summary.done)} tasks done, {len(summary.failed)} failed.", err=True)
+    click.echo(f"{len(summary.done)} tasks finished, {len(summary.failed)} failed.", err=True)
     if summary.interrupted:
         click.echo("Stopped; the same command resumes from here.", err=True)
     sys.exit(130 if summary.interrupted else 1 if summary.failed else 0)
@@ -44,7 +44,7 @@ def run(dry_run: bool, **options: Any) -> None:
 @click.command()
 @as_json
 def status(as_json: bool) -> None:
-    """Say of this checkout's runs which are available, stale and why, missing here, or still untrained."""
+    """List the runs of this checkout: available, stale and why, missing here, or not trained yet."""
     with requires_extra("The pipeline needs"):
         from rllte.runner.status import read_status
     found = read_status(this_folder())
@@ -59,9 +59,9 @@ def status(as_json: bool) -> None:
         if row["reasons"]:
             click.echo(f"{name}: {row['state']}: {'; '.join(row['reasons'][:3])}")
     if "missing" in states:
-        click.echo("Bring what is missing here with: dvc pull")
+        click.echo("Download what is missing with: dvc pull")
     if found["hours_left"]:
-        click.echo(f"About {found['hours_left']:.1f} hours of training left, one run after the other.")
+        click.echo(f"About {found['hours_left']:.1f} hours of training are left, one run at a time.")
 
 
 COMMANDS = (run, status)

@@ -1,4 +1,4 @@
-"""Commands that the stages of DVC call, in a checkout."""
+"""Commands that the DVC stages of a checkout call."""
 
 import click
 
@@ -56,7 +56,7 @@ def tables(pipeline: str) -> None:
 
 @click.command()
 def catalogue() -> None:
-    """Write catalogue.json, docs/results.md, and the README's table of contents of the hub."""
+    """Write catalogue.json, docs/results.md, and the README's table of cells."""
     with requires_extra(_PURPOSE):
         from rllte.publish.catalogue import build_catalogue
     build_catalogue(this_folder())

@@ -1,4 +1,4 @@
-"""Commands about copies of artifacts: pull, verify, diff and cache."""
+"""Commands that download, verify, compare and delete artifacts: pull, verify, diff and cache."""
 
 import json
 from collections.abc import Iterable
@@ -44,18 +44,18 @@ def _artifacts(
 
 @click.command()
 @click.argument("cells", nargs=-1, metavar="[CELL]...")
-@click.option("--benchmark", help="All available cells of a benchmark.")
-@click.option("--all", "everything", is_flag=True, help="All available cells.")
+@click.option("--benchmark", help="Pull all available cells of a benchmark.")
+@click.option("--all", "everything", is_flag=True, help="Pull all available cells.")
 @click.option("--kind", "kinds", default="curves,scores,models", show_default=True, callback=_kinds)
 @click.option(
     "--local-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Write the files there as well, by their names in the repository, and print these paths.",
+    help="Also write the files to this folder, under their paths in the repository, and print where.",
 )
 def pull(
     cells: tuple[str, ...], benchmark: str | None, everything: bool, kinds: list[str], local_dir: Path | None
 ) -> None:
-    """Fetch curves, scores and models of each CELL into the cache, several files at once."""
+    """Download the curves, scores and models of each CELL into the cache, several files at once."""
     from rllte.files import write_bytes
     from rllte.hub.store.cache import fetch, fetch_all
 
@@ -67,19 +67,19 @@ def pull(
             write_bytes(local_dir / artifact.path, fetch(source, artifact))
             click.echo(local_dir / artifact.path)
     size = sum(artifact.size for artifact in wanted)
-    click.echo(f"{len(wanted)} files, {size / 1e6:.2f} MB; {fetched / 1e6:.2f} MB were fetched", err=True)
+    click.echo(f"{len(wanted)} files, {size / 1e6:.2f} MB; {fetched / 1e6:.2f} MB were downloaded", err=True)
 
 
 @click.command()
 @click.argument("cells", nargs=-1, metavar="[CELL]...")
-@click.option("--replay", metavar="RUN", help="Play RUN's stored evaluation again with its stored model.")
+@click.option("--replay", metavar="RUN", help="Instead, play RUN's evaluation again with its model.")
 @trust_repo
 @as_json
 def verify(cells: tuple[str, ...], replay: str | None, trust_repo: bool, as_json: bool) -> None:
-    """Hash all copies, or those of each CELL, in checkout and cache; exit code 1 if one differs."""
+    """Check the hash of every copy in checkout and cache, or of each CELL; exit code 1 if one differs."""
     if replay is not None:
         if cells:
-            raise click.UsageError("--replay takes one RUN, and no CELL beside it")
+            raise click.UsageError("--replay takes one RUN and no CELL")
         _replay(replay, trust_repo, as_json)
         return
     from rllte.hub.store.maintenance import check_copies
@@ -98,7 +98,7 @@ def verify(cells: tuple[str, ...], replay: str | None, trust_repo: bool, as_json
     else:
         for copy in problems:
             click.echo(f"{copy.path} {copy.problem}")
-        found = f"{len(copies)} copies here, {len(problems)} not as published"
+        found = f"{len(copies)} copies here, {len(problems)} differ from the catalogue"
         click.echo(f"{len(wanted)} artifacts, {found}", err=True)
     if problems:
         raise click.exceptions.Exit(1)
@@ -127,7 +127,7 @@ def _replay(text: str, trust_repo: bool, as_json: bool) -> None:
 @click.argument("rev_b", metavar="[B]", required=False)
 @as_json
 def diff(rev_a: str, rev_b: str | None, as_json: bool) -> None:
-    """List the cells that came, went or moved from revision A to B, or to the checkout as it stands."""
+    """List the cells that differ between revisions A and B; without B, between A and the checkout."""
     from rllte.hub.changes import diff as find_diff
 
     options = click.get_current_context().obj
@@ -148,13 +148,13 @@ def diff(rev_a: str, rev_b: str | None, as_json: bool) -> None:
 
 @click.group()
 def cache() -> None:
-    """Look at the cache, or prune it. RLLTE_HUB_CACHE says where it is."""
+    """List or prune the cache. The variable RLLTE_HUB_CACHE sets its folder."""
 
 
 @cache.command(name="ls")
 @as_json
 def cache_ls(as_json: bool) -> None:
-    """List the revisions that are pinned, and how much the cache holds."""
+    """List the pinned revisions and the size of the cache."""
     from rllte.config import cache_dir
     from rllte.hub.store.maintenance import folder_size, pinned_revisions
 
@@ -173,10 +173,10 @@ def cache_ls(as_json: bool) -> None:
 
 
 @cache.command(name="prune")
-@click.option("--forget", metavar="REV", multiple=True, help="Keep a pinned revision no longer.")
-@click.option("--dry-run", is_flag=True, help="Say what would be deleted, and delete nothing.")
+@click.option("--forget", metavar="REV", multiple=True, help="Unpin this revision first.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be deleted.")
 def cache_prune(forget: tuple[str, ...], dry_run: bool) -> None:
-    """Delete what neither a pinned revision nor the present catalogue uses."""
+    """Delete the files that no pinned revision and not the current catalogue uses."""
     from rllte.hub.store import maintenance
 
     maintenance.check_pinned(forget)

@@ -17,7 +17,7 @@ __all__ = ["Atari", "DMControl", "MiniGrid", "Procgen", "available", "diff"]
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name at its first use: importing the package alone loads nothing."""
+    """Import a public name when it is first used, so that importing the package alone loads nothing."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from rllte.hub import benchmark, changes

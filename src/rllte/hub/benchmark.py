@@ -1,4 +1,4 @@
-"""The benchmarks as the user loads from them."""
+"""One class for each benchmark, which loads its curves, scores, models and agents."""
 
 import copy
 import functools
@@ -23,9 +23,9 @@ class Curves(dict[str, "npt.NDArray[np.float32]"]):
     """Learning curves: ``{"train": …, "eval": …}``, each ``(num_seeds, num_points)``.
 
     Attributes:
-        train_steps: ``(num_points,)`` int64, the env steps of ``"train"``, whose values are NaN before the
-            first training episode has ended.
-        eval_steps: ``(num_points,)`` int64, the env steps of ``"eval"``.
+        train_steps: ``(num_points,)`` int64, the env step of each point of ``"train"``. The values of
+            ``"train"`` are NaN until the first training episode has ended.
+        eval_steps: ``(num_points,)`` int64, the env step of each point of ``"eval"``.
     """
 
     train_steps: "npt.NDArray[np.int64]"
@@ -40,19 +40,24 @@ def available(
     repo: str | Path | None = None,
     rev: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Return one row for each available cell, of those names where names are given.
+    """Return one row for each available cell, filtered by the names that are given.
 
-    ``repo`` and ``rev`` are those of ``Benchmark``.
+    Args:
+        benchmark: Return only cells of this benchmark.
+        agent: Return only cells of this agent.
+        env_id: Return only cells of this environment.
+        repo: The repository to list, as in ``Benchmark``.
+        rev: The revision to list, as in ``Benchmark``.
 
     Returns:
         Rows with ``benchmark``, ``agent``, ``env_id``, ``status``, ``scale``, ``num_train_steps``,
         ``num_seeds``, ``seeds``, ``num_episodes`` of each seed, ``policy_mode`` (``"sampled"`` or
-        ``"deterministic"``), ``version`` and ``spec`` of the settings, ``mean`` score over all seeds, and the
-        95 % bootstrap ``interval`` of that mean over seeds (with two or three, the range of their
-        means; None with one).
+        ``"deterministic"``), ``version`` and ``spec`` of the settings, the ``mean`` score over all seeds, and
+        the 95 % bootstrap ``interval`` of that mean over seeds. With two or three seeds the interval is the
+        range of their means; with one seed it is None.
 
     Raises:
-        UnknownNameError: No cell, available or planned, has such a name.
+        UnknownNameError: No cell, available or planned, has one of these names.
     """
     rows = make_source(repo, rev).catalogue.rows("available", benchmark, agent, env_id)
     return copy.deepcopy(rows)
@@ -62,12 +67,13 @@ class Benchmark:
     """A benchmark whose artifacts can be loaded.
 
     Args:
-        repo: A checkout of RLLTE Hub, or any URL that git can fetch; by default ``RLLTE_HUB_REPO``, else
-            the checkout that this package runs from.
-        rev: A tag, branch or commit: everything that is loaded is exactly what that commit lists. By
-            default ``RLLTE_HUB_REV``, else a checkout as it stands, or the default branch of a URL.
-        remote: The name of the DVC remote to download from; by default ``RLLTE_HUB_REMOTE``, else the
-            repository's default remote.
+        repo: A checkout of RLLTE Hub, or any URL that git can fetch. The default is ``RLLTE_HUB_REPO`` or,
+            if that is not set, the checkout that this package runs from.
+        rev: A tag, branch or commit. Everything that is loaded is then exactly what that commit lists. The
+            default is ``RLLTE_HUB_REV``. If that is not set, a checkout is read with its uncommitted
+            changes, and of a URL the default branch is read.
+        remote: The name of the DVC remote to download from. The default is ``RLLTE_HUB_REMOTE`` or, if that
+            is not set, the repository's default remote.
     """
 
     name: ClassVar[str]
@@ -87,14 +93,15 @@ class Benchmark:
         """Load the learning curves of an agent on an environment.
 
         Returns:
-            ``{"train": …, "eval": …}``, each ``(num_seeds, num_points)`` float32: the mean
-            undiscounted return of the training episodes that ended since the previous point, and of
-            the evaluation episodes played at the point. The env steps of the points are the
-            attributes ``train_steps`` and ``eval_steps``, ``(num_points,)`` int64.
+            ``{"train": …, "eval": …}``, each ``(num_seeds, num_points)`` float32. A value of ``"train"`` is
+            the mean undiscounted return of the training episodes that ended since the previous point. A
+            value of ``"eval"`` is the mean undiscounted return of the evaluation episodes played at that
+            point. The attributes ``train_steps`` and ``eval_steps``, ``(num_points,)`` int64, hold the env
+            steps of the points.
 
         Raises:
             UnknownNameError: There is no such agent or env_id.
-            MissingArtifactError: The cell is planned, or its file cannot be had.
+            MissingArtifactError: The cell is planned, or its file is neither here nor downloadable.
         """
         cell = self.source.catalogue.cell(self.name, agent, env_id)
         splits = _read_table(self._fetch(cell, "curves"), "curves", cell)
@@ -111,11 +118,11 @@ class Benchmark:
             split: ``"eval"``; Procgen also has ``"train_levels"``.
 
         Returns:
-            ``(num_seeds, num_episodes)`` float32, undiscounted returns of whole episodes.
+            ``(num_seeds, num_episodes)`` float32, the undiscounted return of each whole episode.
 
         Raises:
             UnknownNameError: There is no such agent, env_id or split.
-            MissingArtifactError: The cell is planned, or its file cannot be had.
+            MissingArtifactError: The cell is planned, or its file is neither here nor downloadable.
         """
         cell = self.source.catalogue.cell(self.name, agent, env_id)
         splits = _read_table(self._fetch(cell, "scores"), "scores", cell)
@@ -131,10 +138,11 @@ class Benchmark:
         Args:
             env_id: The environment.
             agent: The agent.
-            seed: Of the training run.
-            device: Where the model goes.
-            trust_repo: Load the model even if it has code that models of this package do not have. Such code
-                can read and write files: say this only of a repository that you would run programs from.
+            seed: The seed of the training run.
+            device: The PyTorch device to load the model onto.
+            trust_repo: Load the model even if it contains code that this package's own models do not contain.
+                Such code can read and write files, so set this only for a repository whose programs you
+                would run.
 
         Returns:
             A TorchScript module in eval mode: observations ``(batch, *obs_shape)`` to logits
@@ -142,9 +150,10 @@ class Benchmark:
 
         Raises:
             UnknownNameError: There is no such agent, env_id or seed.
-            MissingArtifactError: The cell is planned, or its file cannot be had.
+            MissingArtifactError: The cell is planned, or its file is neither here nor downloadable.
             MissingExtraError: PyTorch is not installed.
-            HubError: The device is not there, or the file is not a TorchScript model that is safe to load.
+            HubError: This machine does not have the device, or the file is not a TorchScript model that is
+                safe to load.
         """
         run = Run(self.source.catalogue.cell(self.name, agent, env_id), seed)
         artifact = self.source.catalogue.artifact(run, "model")
@@ -164,21 +173,21 @@ class Benchmark:
         scale: str | None = None,
         **settings: Any,
     ) -> "Agent":
-        """Build an agent with the settings that the pipeline uses; ``.train()`` trains it.
+        """Build an untrained agent with the settings of the pipeline; ``.train()`` trains it.
 
         Args:
-            env_id: The environment, available or planned.
+            env_id: The environment; its cell may be available or planned.
             agent: The agent.
-            seed: Decides initial weights, draws and environments.
-            device: Where the networks live.
-            scale: ``"published"`` or ``"paper"``; by default what the cell was published at, and
-                ``"paper"`` for a planned one, whose budget is the paper's at both.
-            settings: Changes of single settings by name, such as ``learning_rate=1.0e-3``.
+            seed: The seed of the initial weights, of all random draws and of the environments.
+            device: The PyTorch device of the networks.
+            scale: ``"published"`` or ``"paper"``. The default is the scale that an available cell was trained
+                at, and ``"paper"`` for a planned cell. A planned cell has the paper's budget at both scales.
+            settings: New values for single settings, such as ``learning_rate=1.0e-3``.
 
         Raises:
             UnknownNameError: There is no such agent, env_id or setting.
             MissingExtraError: A package that training needs is not installed.
-            HubError: A value is of the wrong kind, or the device is not there.
+            HubError: A value has the wrong type, or this machine does not have the device.
         """
         cell = self.source.catalogue.cell(self.name, agent, env_id)
         with requires_extra("Training needs"):
@@ -191,7 +200,10 @@ class Benchmark:
 
 @functools.lru_cache(maxsize=256)
 def _read_table(data: bytes, kind: str, cell: Cell) -> "dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]]":
-    """Return returns ``(num_seeds, …)`` and the axis of each split; the same bytes are decoded once."""
+    """Return the returns ``(num_seeds, …)`` and the axis of each split.
+
+    The result is cached, so the same bytes are decoded only once.
+    """
     from rllte import tables
 
     schema, axis, expected = {
@@ -216,18 +228,14 @@ def _read_table(data: bytes, kind: str, cell: Cell) -> "dict[str, tuple[npt.NDAr
 def _by_seed(
     seeds: "npt.NDArray[Any]", steps: "npt.NDArray[Any]", returns: "npt.NDArray[Any]", where: str
 ) -> "tuple[npt.NDArray[Any], npt.NDArray[Any]]":
-    """Return returns as one row for each seed, and the axis that all rows share."""
+    """Return the episode returns with one row for each seed, and the axis that all rows share."""
     starts = [0, *((seeds[1:] != seeds[:-1]).nonzero()[0] + 1).tolist()]
     if len(returns) % len(starts):
-        raise HubError(
-            f"{where}: {len(returns)} rows are not the same number for each of {len(starts)} seeds."
-        )
+        raise HubError(f"{where}: {len(returns)} rows cannot be divided equally among {len(starts)} seeds.")
     shape = len(starts), len(returns) // len(starts)
     of_row = seeds.reshape(shape)[:, 0]
     if (seeds.reshape(shape) != of_row[:, None]).any() or (of_row[1:] <= of_row[:-1]).any():
-        raise HubError(
-            f"{where}: each seed must have as many rows as the others, in ascending order of seeds."
-        )
+        raise HubError(f"{where}: every seed must have the same number of rows, in ascending order of seeds.")
     axes = steps.reshape(shape)
     if (axes != axes[0]).any():
         raise HubError(f"{where}: the seeds have different steps or episodes.")

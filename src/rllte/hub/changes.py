@@ -1,4 +1,4 @@
-"""What moved between two revisions of a repository."""
+"""List the cells that differ between two revisions of a repository."""
 
 from pathlib import Path
 from typing import Any
@@ -12,24 +12,27 @@ _SETTINGS = ("scale", "num_train_steps", "version", "spec")
 def diff(
     rev_a: str | None, rev_b: str | None = None, *, repo: str | Path | None = None
 ) -> list[dict[str, Any]]:
-    """Return one row for each available cell that came, went or moved from one revision to another.
+    """Return one row for each cell that was added, removed or changed between two revisions.
+
+    Only available cells are compared.
 
     Args:
-        rev_a: A tag, branch or commit.
-        rev_b: Another; None is the checkout as it stands.
-        repo: As ``Benchmark`` takes it.
+        rev_a: The first revision: a tag, branch or commit. None means the same as in ``Benchmark``.
+        rev_b: The second revision. None means the checkout with its uncommitted changes, or the default
+            branch of a URL.
+        repo: The repository, as in ``Benchmark``.
 
     Returns:
-        Rows with ``benchmark``, ``agent``, ``env_id``; ``change``: ``"added"``, ``"removed"`` or
+        Rows with ``benchmark``, ``agent`` and ``env_id``; ``change``: ``"added"``, ``"removed"`` or
         ``"changed"``; ``moved``: which of ``settings``, ``seeds``, ``curves``, ``scores``, ``policy`` and
-        ``model`` differ; the mean scores ``mean_a`` and ``mean_b``, None where there is none, and their
-        ``difference``.
+        ``model`` differ; the mean scores ``mean_a`` and ``mean_b``, None if the cell is not available in that
+        revision; and their ``difference``, None if one of them is None.
 
     Raises:
         UnknownNameError: There is no such revision.
     """
     source = make_source(repo, rev_a)
-    a, b = source.catalogue, Source(source.repo, rev_b).catalogue  # whatever RLLTE_HUB_REV says
+    a, b = source.catalogue, Source(source.repo, rev_b).catalogue  # rev_b=None ignores RLLTE_HUB_REV
     rows = []
     for name in dict.fromkeys([*a.cells, *b.cells]):
         old, new = _available(a, name), _available(b, name)

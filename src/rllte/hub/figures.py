@@ -9,17 +9,18 @@ from rllte.hub.statistics import mean_interval
 
 
 def plot_curves(curves: dict[str, Curves], path: Path) -> Path:
-    """Draw evaluation curves, mean and 95 % bootstrap interval over seeds, into one image.
+    """Plot evaluation curves into one image, each as its mean and 95 % bootstrap interval over seeds.
 
     Args:
-        curves: The curves of each cell by its name.
-        path: An image file; its suffix says the format, and is ``.png`` where there is none.
+        curves: The curves of each cell, by the cell's name.
+        path: The image file. Its suffix decides the format; a path without a suffix gets ``.png``.
 
     Returns:
-        The path of the file.
+        The path of the file that was written.
 
     Raises:
-        MissingExtraError: Matplotlib is not installed.
+        MissingExtraError: Matplotlib or SciPy is not installed.
+        HubError: Matplotlib does not know the format.
     """
     with requires_extra("Plots need"):
         from matplotlib.figure import Figure

@@ -13,14 +13,15 @@ Floats = npt.NDArray[np.floating[Any]]
 def mean_interval(values: Floats) -> tuple[Floats, Floats]:
     """Return the 95 % percentile bootstrap interval of the mean over the first axis.
 
-    For one task this is the stratified bootstrap of Agarwal et al., 2021: seeds are drawn with
+    For a single task this is the stratified bootstrap of Agarwal et al., 2021, which draws seeds with
     replacement. The draws are seeded, so the same values give the same interval.
 
     Args:
         values: ``(num_seeds, …)``, or ``(num_episodes,)`` for an interval over episodes.
 
     Returns:
-        Lower and upper ends, each of the shape of one row; both are the value itself for one row.
+        The lower and the upper end, each with the shape of one row. If there is only one row, both ends are
+        that row.
 
     Raises:
         MissingExtraError: SciPy is not installed.

@@ -1,1 +1,1 @@
-"""What is shown of a checkout: the catalogue and the pages that are generated from it."""
+"""Write the files that present a checkout: the catalogue and the pages generated from it."""

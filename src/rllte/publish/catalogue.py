@@ -1,4 +1,4 @@
-"""Building catalogue.json from what DVC has recorded, and the README's support table from that."""
+"""Build catalogue.json from the outputs that DVC has recorded, and the README's support table from it."""
 
 import json
 from pathlib import Path
@@ -19,17 +19,21 @@ from rllte.recipes.spec import Spec
 from rllte.runner.recorded import collected, read_recorded, recorded_outputs
 
 CATALOGUE_VERSION = 2
-"""In version 2 a cell is available or planned; version 1 (release 0.1.0) has published for available."""
+"""The version of the catalogue's format. Version 1 (release 0.1.0) says published instead of available."""
 
 TABLE_BEGIN, TABLE_END = "<!-- support table: begin -->", "<!-- support table: end -->"
 
 
 def build_catalogue(root: Path) -> None:
-    """Write catalogue.json, and the support table into README.md.
+    """Write catalogue.json, docs/results.md, and the support table in README.md.
+
+    Args:
+        root: The folder of the checkout.
 
     Raises:
-        MissingArtifactError: A published artifact is not in the checkout.
-        HubError: A file is not what dvc.lock says, or was made with other settings than the checkout's.
+        MissingArtifactError: An artifact of an available cell is not in the checkout.
+        HubError: A file differs from its hash in dvc.lock, or was made with settings other than those of the
+            checkout.
     """
     cells: list[dict[str, Any]] = []
     artifacts: list[dict[str, Any]] = []
@@ -53,7 +57,7 @@ def build_catalogue(root: Path) -> None:
         results.FILE: results.results_page(root, cells),
         "README.md": _readme(root, cells),
     }
-    for path, text in texts.items():  # not before all of them could be made
+    for path, text in texts.items():  # write only after all texts were made without an error
         write_bytes(root / path, text.encode())
 
 
@@ -119,7 +123,7 @@ def _available(project: Project, cell: Cell, runs: list[Run]) -> dict[str, Any]:
         "version": spec.version,
         "spec": spec.hash,
         "mean": mean,
-        "interval": interval if len(runs) > 1 else None,  # one seed says nothing of others
+        "interval": interval if len(runs) > 1 else None,  # one seed gives no interval over seeds
         **({"note": notes[cell.env_id]} if cell.env_id in notes else {}),
     }
 
@@ -130,7 +134,7 @@ def _check_made_with(root: Path, cell: Cell, spec: Spec) -> None:
     if made.get("spec") != spec.hash:
         raise HubError(
             f"{path} was made with settings {made.get('spec')} ({made.get('num_train_steps')} env steps); "
-            f"the settings have {spec.hash} ({spec.num_train_steps}). Run: rllte-hub run {cell}"
+            f"the checkout has settings {spec.hash} ({spec.num_train_steps}). Run: rllte-hub run {cell}"
         )
 
 
@@ -161,7 +165,7 @@ def _summary(values: Any, samples: Any) -> tuple[float, list[float]]:
 
 
 def _one_row_a_line(content: dict[str, Any]) -> str:
-    """Return JSON with each row of a list on a line of its own, so that git shows what moved."""
+    """Return JSON with one line for each row of a list or entry of a dict, so that git diffs are readable."""
     lines = []
     for key, value in content.items():
         if isinstance(value, list):
@@ -177,7 +181,7 @@ def _one_row_a_line(content: dict[str, Any]) -> str:
 
 
 def support_table(cells: list[dict[str, Any]]) -> str:
-    """Return a Markdown table of available and planned cells by benchmark and agent."""
+    """Return a Markdown table with one row for each agent of a benchmark: available and planned cells."""
     lines = [
         "| benchmark | agent | available | seeds | env steps | planned environments |",
         "|:--|:--|:--|--:|--:|--:|",
@@ -205,5 +209,5 @@ def _readme(root: Path, cells: list[dict[str, Any]]) -> str:
     before, begin, rest = (root / "README.md").read_text(encoding="utf-8").partition(TABLE_BEGIN)
     _, end, after = rest.partition(TABLE_END)
     if not begin or not end:
-        raise HubError(f"README.md has no place for the support table: {TABLE_BEGIN} … {TABLE_END}")
+        raise HubError(f"README.md has no place for the support table. Add: {TABLE_BEGIN} … {TABLE_END}")
     return f"{before}{begin}\n{support_table(cells)}\n{end}{after}"

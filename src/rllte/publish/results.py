@@ -1,4 +1,4 @@
-"""The page of results: every available cell beside what others have published."""
+"""Build the page of results, which compares every available cell with published references."""
 
 import csv
 import math
@@ -26,15 +26,15 @@ how many of the reference's standard deviations ours is away, where it has three
 few, many deviations can be a small difference.
 """
 _SPLITS = {"eval": "unseen_levels", "train_levels": "train_levels"}
-"""What Procgen's references call our splits."""
+"""Our names of Procgen's splits, each with the name in the references."""
 
 
 def results_page(root: Path, cells: list[dict[str, Any]]) -> str:
-    """Return Markdown that compares the available cells with the references.
+    """Return a Markdown page that compares the available cells with the references.
 
     Args:
-        root: The repository; its ``data/`` and ``references/`` are read.
-        cells: Rows of the catalogue.
+        root: The folder of the checkout, whose ``data/``, ``pipelines/`` and ``references/`` are read.
+        cells: The rows of all cells in the catalogue.
     """
     available = [row for row in cells if row["status"] == "available"]
     parts = [_INTRODUCTION]
@@ -93,14 +93,18 @@ def _lines_of_cell(root: Path, row: dict[str, Any], references: list[dict[str, s
 def reference_at(
     references: list[dict[str, str]], row: dict[str, Any], split: str
 ) -> tuple[float, float, int] | None:
-    """Return mean, deviation and seeds of a reference's curve at the env step of a cell.
+    """Return a reference's mean, standard deviation and number of seeds at a cell's budget.
 
-    The deviation of a single seed is NaN. Where the curve does not reach that far, there is no reference.
+    The values are interpolated between the points of the reference's curve. The deviation is NaN if the
+    reference has only one seed.
 
     Args:
-        references: Rows of one benchmark and agent.
-        row: Of the catalogue.
-        split: Of our scores.
+        references: The rows of the reference curves for one benchmark and agent.
+        row: The cell's row of the catalogue.
+        split: The split of our scores.
+
+    Returns:
+        Mean, deviation and number of seeds; None if the curve does not cover the cell's budget.
     """
     name = _SPLITS[split] if row["benchmark"] == "procgen" else split
     points = sorted(
@@ -122,7 +126,7 @@ def _deviation(point: dict[str, str]) -> float:
 
 
 def _env_step(point: dict[str, str]) -> int:
-    """Return the agent steps of a reference's point, which may count frames of repeated actions."""
+    """Convert the step of a reference's point, which may count frames of repeated actions, to env steps."""
     frames = 2 if point["step_unit"] == "env frames (action repeat 2)" else 1
     return int(point["step"]) // frames
 

@@ -1,4 +1,4 @@
-"""The curves and scores of all cells of an agent in one file, for one request."""
+"""Pack the curves and scores of all cells of an agent into one file, so that one request fetches them."""
 
 from pathlib import Path
 
@@ -10,11 +10,16 @@ from rllte.runner.recorded import collected, read_recorded, recorded_outputs
 
 
 def pack_tables(root: Path, pipeline: str) -> str:
-    """Write the curves and scores of all cells of ``benchmark/agent`` into one file; return a line.
+    """Write the curves and scores of all cells of an agent into one zip, and return a line that sums it up.
+
+    Args:
+        root: The folder of the checkout.
+        pipeline: The pipeline, ``benchmark/agent``.
 
     Raises:
-        MissingArtifactError: A cell has no curves or scores here.
-        HubError: They are not what dvc.lock says, or ``pipeline`` has another form.
+        MissingArtifactError: The curves or scores of a cell are not in the checkout.
+        UnknownNameError: There is no such benchmark.
+        HubError: There is no such pipeline, or a file differs from its hash in dvc.lock.
     """
     benchmark, _, agent = pipeline.partition("/")
     benchmark, agent = benchmark_name(benchmark), agent_name(agent)

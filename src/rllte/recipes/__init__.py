@@ -1,1 +1,1 @@
-"""Settings of a checkout, and what is built from them: specs, environments, agents."""
+"""The settings of a checkout, and the specs, environments and agents built from them."""

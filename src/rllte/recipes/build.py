@@ -1,4 +1,4 @@
-"""Environments and agents, built from the settings of a cell."""
+"""Build environments and agents from the settings of a cell."""
 
 import inspect
 import reprlib
@@ -16,7 +16,7 @@ from rllte.extras import load
 from rllte.recipes.spec import Spec
 
 _OWN = ("env_id", "num_envs", "seed", "device", "num_threads")
-"""What ``make_envs`` gives to every function that makes environments."""
+"""Arguments that ``make_envs`` itself passes to every function in ``ENVS``; settings cannot set them."""
 
 
 def make_envs(
@@ -32,26 +32,33 @@ def make_envs(
 
     Args:
         spec: The cell's settings.
-        num_envs: How many.
-        seeds: One for each.
-        training: Whether rewards and episodes may be those of training (clipped, one life).
-        device: Where observations, rewards and flags go.
-        split: Where they are not for training: of which split of the scores.
+        num_envs: The number of parallel environments.
+        seeds: One simulator seed for each environment.
+        training: Whether to use the options for training, which may clip rewards and end an episode with
+            each lost life.
+        device: The PyTorch device for observations, rewards and flags.
+        split: The split of the scores to play, such as ``"eval"``; ignored in training.
     """
     options = spec.env.get("training" if training else spec.splits[split], {})
     make = load(ENVS[spec.cell.benchmark], "Environments need")
     _check_options(options, make, spec)
-    # results do not depend on it: 0 lets envpool take the cores that PyTorch leaves idle where a GPU computes
+    # The number of the simulator's threads does not change results. With 0, envpool uses the cores that
+    # PyTorch leaves idle while a GPU computes.
     num_threads = spec.train.num_threads if torch.device(device).type == "cpu" else 0
     envs: Envs = make(spec.cell.env_id, num_envs, seeds, device, num_threads=num_threads, **options)
     return envs
 
 
 def _check_options(options: object, make: Callable[..., Envs], spec: Spec) -> None:
-    """Raise unless ``env`` in params.yaml has options that the benchmark's environments take."""
+    """Check that the benchmark's environments accept the options under ``env`` in params.yaml.
+
+    Raises:
+        UnknownNameError: An option is unknown.
+        HubError: The options are not keys and values.
+    """
     where = f"pipelines/{spec.cell.benchmark}/**/params.yaml: env"
     if not isinstance(options, dict):
-        raise HubError(f"{where} has {reprlib.repr(options)} for one purpose; expected keys and values.")
+        raise HubError(f"{where} has {reprlib.repr(options)} as options; expected keys and values.")
     parameters = inspect.signature(make).parameters
     known = [name for name in parameters if name not in _OWN]
     for name in options:
@@ -60,7 +67,7 @@ def _check_options(options: object, make: Callable[..., Envs], spec: Spec) -> No
 
 
 def make_agent(spec: Spec, seed: int, device: str | torch.device = "cpu") -> Agent:
-    """Build the agent of a spec, untrained."""
+    """Build an untrained agent from a spec."""
     agent: Agent = load(AGENTS[spec.cell.agent], "Training needs")(
         spec.hyperparameters,
         spec.train,

@@ -1,4 +1,4 @@
-"""Dataclasses made from the plain values of a YAML file, after a check of keys and types."""
+"""Make dataclasses from the plain values of a YAML file, after checking keys and types."""
 
 import dataclasses
 import numbers
@@ -8,19 +8,19 @@ from typing import Any
 from rllte.errors import HubError, UnknownNameError
 
 _NUMBERS: dict[Any, Any] = {float: numbers.Real, int: numbers.Integral}
-"""What may stand for a float and for an int: a whole number for a float, and NumPy's for Python's."""
+"""The types accepted for float and int: a float may be given as a whole number, and both by NumPy types."""
 
 
 def checked(kind: type[Any], values: object, where: str) -> Any:
     """Make a dataclass from plain values.
 
     Args:
-        kind: The dataclass: its fields are the keys, with their types; those without a default must be there.
-        values: What was read.
-        where: File and key, for errors.
+        kind: The dataclass. Its fields give the keys and their types; fields without a default are required.
+        values: The values read from the file.
+        where: The file and the key, for error messages.
 
     Raises:
-        UnknownNameError: A key is no field.
+        UnknownNameError: A key is not a field of the dataclass.
         HubError: A key is missing, or its value has another type, such as text where a number belongs.
     """
     if not isinstance(values, dict):
@@ -41,12 +41,12 @@ def checked(kind: type[Any], values: object, where: str) -> Any:
 
 
 def has_default(field: dataclasses.Field[Any]) -> bool:
-    """Return whether a field of a dataclass may be left out."""
+    """Return whether a field of a dataclass has a default."""
     return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
 
 
 def _plain(value: Any, wanted: Any) -> Any:
-    """Return a number as Python's own of the kind that is wanted, and anything else as it is."""
+    """Convert a number to Python's int or float, as wanted; return any other value unchanged."""
     return wanted(value) if wanted in _NUMBERS else value
 
 

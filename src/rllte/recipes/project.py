@@ -1,4 +1,4 @@
-"""The settings of a checkout: every question about them is asked here, and each text is parsed once."""
+"""Read and write the settings of a checkout; each text is parsed only once."""
 
 import functools
 import io
@@ -41,7 +41,7 @@ class Project:
     """The settings of a checkout, or of a commit whose settings are in the cache.
 
     Args:
-        root: Its folder.
+        root: The folder that contains ``pipelines/``.
     """
 
     def __init__(self, root: Path) -> None:
@@ -54,7 +54,7 @@ class Project:
         return params
 
     def support(self, benchmark: str) -> Support:
-        """Return what a benchmark covers."""
+        """Return the agents, environments and budgets of a benchmark."""
         support: Support = checked(
             Support, self.benchmark(benchmark).support, f"pipelines/{benchmark}/params.yaml: support"
         )
@@ -68,20 +68,20 @@ class Project:
         """Return the settings of an agent on a benchmark.
 
         Raises:
-            UnknownNameError: The benchmark has no pipeline of that agent.
+            UnknownNameError: The benchmark has no pipeline for this agent.
         """
         known = sorted(path.parent.name for path in self.root.glob(f"pipelines/{benchmark}/*/params.yaml"))
         if agent not in known:
             raise UnknownNameError("agent", agent, known, where=f"benchmark '{benchmark}'")
         path = f"pipelines/{benchmark}/{agent}/params.yaml"
         values = self._read(path)
-        if isinstance(values, dict):  # in release 0.1.0 the runs stood there, too
+        if isinstance(values, dict):  # release 0.1.0 also listed the runs in this file
             values = {key: value for key, value in values.items() if key not in ("envs", "runs")}
         params: AgentParams = checked(AgentParams, values, path)
         return params
 
     def listed(self, benchmark: str, agent: str) -> ListedRuns:
-        """Return what ``runs.yaml`` of an agent lists."""
+        """Return the cells and runs that ``runs.yaml`` of an agent lists."""
         path = f"pipelines/{benchmark}/{agent}/runs.yaml"
         if (self.root / path).exists():
             values = self._read(path)
@@ -92,7 +92,7 @@ class Project:
         return listed
 
     def write_listed(self, benchmark: str, agent: str, listed: ListedRuns) -> None:
-        """Write ``runs.yaml`` of an agent, whole."""
+        """Replace ``runs.yaml`` of an agent."""
         path = self.root / f"pipelines/{benchmark}/{agent}/runs.yaml"
         write_bytes(path, runs_text(listed.envs, listed.runs).encode())
 
@@ -104,7 +104,7 @@ class Project:
             line: RunLine = checked(RunLine, values, where)
             run = Run(Cell(benchmark, agent, line.env_id), line.seed)
             if str(run) != f"{benchmark}/{agent}/{name}":
-                raise HubError(f"{where} is {values}; write {run.cell.env_id}/seed-{run.seed} for its name.")
+                raise HubError(f"{where} is {values}; rename the key to {run.cell.env_id}/seed-{run.seed}.")
             runs.append(run)
         return sorted(runs)
 
@@ -113,10 +113,10 @@ class Project:
         return [run for names in self.pipelines() for run in self.runs(*names)]
 
     def line(self, cell: Cell) -> CellLine | None:
-        """Return the line of a cell in ``runs.yaml``, if it has one.
+        """Return the line of a cell in ``runs.yaml``; None if it has none.
 
         Raises:
-            HubError: Its hyper-parameters are not those of ``paper`` and ``by_env`` in params.yaml.
+            HubError: The line's hyper-parameters are not those of ``paper`` and ``by_env`` in params.yaml.
         """
         envs = self.listed(cell.benchmark, cell.agent).envs
         if cell.env_id not in envs:
@@ -131,12 +131,12 @@ class Project:
         return line
 
     def own_hyperparameters(self, cell: Cell, scale: str) -> dict[str, Any]:
-        """Return the hyper-parameters of a cell that differ from those of the published scale."""
+        """Return the hyper-parameters of a cell that override ``hyperparameters`` in params.yaml."""
         own = self.agent(cell.benchmark, cell.agent)
         return {**(own.paper if scale == "paper" else {}), **own.by_env.get(cell.env_id, {})}
 
     def env_options(self, benchmark: str, agent: str) -> dict[str, Any]:
-        """Return the options of the environments for each purpose, with those that an agent needs."""
+        """Return the environment options for each purpose, including those that differ for the agent."""
         shared, own = self.benchmark(benchmark), self.agent(benchmark, agent)
         if not own.differs["env"]:
             return shared.env
@@ -144,25 +144,25 @@ class Project:
         return {purpose: {**shared.env.get(purpose, {}), **own.differs["env"]} for purpose in purposes}
 
     def train_settings(self, benchmark: str, agent: str) -> dict[str, Any]:
-        """Return how training is run, with what differs for an agent."""
+        """Return the settings of training, including those that differ for the agent."""
         return {**self.benchmark(benchmark).train, **self.agent(benchmark, agent).differs["train"]}
 
     def evaluation_settings(self, benchmark: str, agent: str) -> dict[str, Any]:
-        """Return how scores are made, with what differs for an agent."""
+        """Return the settings of evaluation, including those that differ for the agent."""
         return {**self.benchmark(benchmark).evaluation, **self.agent(benchmark, agent).differs["evaluation"]}
 
     def resources(self, benchmark: str, agent: str) -> Resources:
-        """Return what a run of an agent is given of a node."""
+        """Return the resources of a node that a run of an agent needs."""
         own = self.agent(benchmark, agent).differs.get("resources", {})
         where = f"pipelines/{benchmark}/**/params.yaml: resources"
         resources: Resources = checked(Resources, {**self.benchmark(benchmark).resources, **own}, where)
         return resources
 
     def release(self) -> list[ReleaseCell]:
-        """Return what is to be published next.
+        """Return the cells that ``release.yaml`` names for the next release.
 
         Raises:
-            HubError: A row is not valid, or a cell is named twice.
+            HubError: A row is not valid, or two rows name the same cell.
         """
         rows: list[ReleaseCell] = []
         release: Release = checked(Release, self._read(RELEASE), RELEASE)
@@ -172,21 +172,21 @@ class Project:
             if row.cell in {other.cell for other in rows}:
                 raise HubError(f"{RELEASE}: cells.{i} names {row.cell} a second time; write one row for it.")
             if min(row.num_train_steps, row.num_seeds) < 1:
-                raise HubError(f"{RELEASE}: cells.{i} is {values}; write 1 or more.")
+                raise HubError(f"{RELEASE}: cells.{i} is {values}; write 1 or more for each number.")
             rows.append(row)
         return rows
 
     def spec(self, cell: Cell, scale: str | None = None) -> Spec:
-        """Return the settings of a cell, checked.
+        """Return the checked settings of a cell.
 
         Args:
-            cell: Whose settings.
-            scale: ``"published"`` or ``"paper"``; by default that of an available cell, and ``"paper"`` for a
-                planned one, whose budget is the paper's at both.
+            cell: The cell.
+            scale: ``"published"`` or ``"paper"``. The default is the scale that an available cell was trained
+                at, and ``"paper"`` for a planned cell. A planned cell has the paper's budget at both scales.
 
         Raises:
-            UnknownNameError: The benchmark does not know the agent or the env_id.
-            HubError: A key is unknown or missing, or has a value of the wrong kind.
+            UnknownNameError: The benchmark has no such agent or env_id, or there is no such scale or key.
+            HubError: A key is missing, or a value has the wrong type.
         """
         support = self.support(cell.benchmark)
         if cell.env_id not in support.env_ids:
@@ -224,15 +224,17 @@ class Project:
 
 
 def read_yaml(path: Path, name: str) -> Any:
-    """Return the plain values of a YAML file; they are shared, so they must not be changed.
+    """Return the plain values of a YAML file.
+
+    Callers share the cached values, so they must not change them.
 
     Args:
         path: The file.
-        name: What errors call it.
+        name: The name of the file in error messages.
 
     Raises:
         FileNotFoundError: There is no such file.
-        HubError: It is not valid YAML, or has too many values.
+        HubError: The file is not valid YAML, or has too many values.
     """
     try:
         values, count = _parse(path.read_text(encoding="utf-8"))
@@ -245,7 +247,7 @@ def read_yaml(path: Path, name: str) -> Any:
 
 @functools.lru_cache(maxsize=64)
 def _parse(text: str) -> tuple[Any, int]:
-    """Parse YAML, once for each text; return its values and how many there are, counted up to a limit."""
+    """Parse YAML and return its values and their number, which is counted up to a limit; cached by text."""
     values = YAML(typ="safe").load(text)
     left, count = [values], 0
     while left and count <= _MAX_VALUES:  # with anchors, a few lines can stand for billions of values
@@ -259,9 +261,9 @@ def _parse(text: str) -> tuple[Any, int]:
 
 
 def runs_text(envs: dict[str, Any], runs: dict[str, Any]) -> str:
-    """Return the text of a ``runs.yaml``: one line for each cell and for each run."""
+    """Return the text of a ``runs.yaml``, with one line for each cell and for each run."""
     yaml = YAML()
-    yaml.default_flow_style = None  # the innermost level in one line
+    yaml.default_flow_style = None  # writes the innermost level in one line
     yaml.width = 1000
     stream = io.StringIO()
     yaml.dump({"envs": _quoted(envs), "runs": _quoted(runs)}, stream)
@@ -269,7 +271,7 @@ def runs_text(envs: dict[str, Any], runs: dict[str, Any]) -> str:
 
 
 def _quoted(value: Any) -> Any:
-    """Return plain values with texts such as ``cuda:0`` in quotes, which not every reader takes without."""
+    """Return plain values with texts such as ``cuda:0`` in quotes, because some YAML readers require them."""
     if isinstance(value, dict):
         return {key: _quoted(item) for key, item in value.items()}
     return DoubleQuotedScalarString(value) if isinstance(value, str) and ":" in value else value

@@ -1,4 +1,4 @@
-"""What stands in the YAML files of a checkout, file by file."""
+"""The contents of the YAML files of a checkout, one dataclass for each kind of file or line."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,15 +8,16 @@ from rllte.names import Cell
 
 @dataclass(frozen=True)
 class Support:
-    """What a benchmark covers, available or planned, and the budget of the paper scale.
+    """The agents and environments of a benchmark, available or planned, and their budgets at the paper scale.
 
     Attributes:
-        agents: Names of agents.
-        env_ids: Names of environments.
-        num_train_steps: Env steps of a run at the paper scale.
-        num_train_steps_by_env: The budgets that differ from that, by env_id.
-        num_train_steps_by_agent: The budgets that differ from both, by agent.
-        num_seeds: Runs of a cell at the paper scale.
+        agents: The names of the agents.
+        env_ids: The names of the environments.
+        num_train_steps: The budget of a run in env steps, unless one of the next two settings overrides it.
+        num_train_steps_by_env: The budgets in env steps of single environments, by env_id.
+        num_train_steps_by_agent: The budgets in env steps of single agents, by agent. They have priority over
+            those by env_id.
+        num_seeds: The number of runs of a cell.
     """
 
     agents: list[str]
@@ -27,19 +28,19 @@ class Support:
     num_seeds: int
 
     def budget(self, cell: Cell) -> int:
-        """Return the env steps of a run at the paper scale."""
+        """Return the budget of a run of this cell in env steps, at the paper scale."""
         by_env = self.num_train_steps_by_env.get(cell.env_id, self.num_train_steps)
         return self.num_train_steps_by_agent.get(cell.agent, by_env)
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a run is given of a node, besides its threads.
+    """The resources of a node that one run needs, besides its CPU threads.
 
     Attributes:
-        num_gpus: Graphics processors, or a part of one.
-        memory_gb: Main memory in 10^9 bytes; 0 asks for nothing.
-        custom: Amounts of resources that a cluster gives names of its own.
+        num_gpus: The number of GPUs; a fraction shares one GPU between runs.
+        memory_gb: The main memory in GB (10^9 bytes); 0 reserves none.
+        custom: The amounts of custom resources of the cluster, by name.
     """
 
     num_gpus: float = 0.0
@@ -49,7 +50,17 @@ class Resources:
 
 @dataclass(frozen=True)
 class BenchmarkParams:
-    """``pipelines/<benchmark>/params.yaml``."""
+    """``pipelines/<benchmark>/params.yaml``: the settings that all agents of a benchmark share.
+
+    Attributes:
+        benchmark: The name of the benchmark.
+        support: The agents, environments and budgets, see ``Support``.
+        env: The options of the environments for ``training`` and ``evaluation``; each other key is a further
+            split of the scores.
+        train: How training is run and evaluated, see ``TrainSettings``.
+        evaluation: How final scores are made, see ``EvaluationSettings``.
+        resources: What a run needs of a node, see ``Resources``.
+    """
 
     benchmark: str
     support: dict[str, Any]
@@ -61,18 +72,18 @@ class BenchmarkParams:
 
 @dataclass(frozen=True)
 class AgentParams:
-    """``pipelines/<benchmark>/<agent>/params.yaml``.
+    """``pipelines/<benchmark>/<agent>/params.yaml``: the settings of one agent on a benchmark.
 
     Attributes:
-        agent: Its name.
-        version: Of its behaviour.
+        agent: The name of the agent.
+        version: The version of the agent's behaviour. It is raised when results change.
         source: Where the hyper-parameters come from.
-        differs: What differs from the benchmark's settings: ``env`` (in training and in evaluation),
-            ``train``, ``evaluation`` and ``resources``.
-        hyperparameters: Of the published scale.
-        by_env: The hyper-parameters that differ for one env_id, at both scales, by env_id.
+        differs: The settings that override those of the benchmark: ``env`` (for every purpose), ``train``,
+            ``evaluation`` and ``resources``.
+        hyperparameters: The hyper-parameters of the published scale.
+        by_env: The hyper-parameters that differ for single environments, at both scales, by env_id.
         paper: The hyper-parameters that differ at the paper scale.
-        notes: What one should know of an available cell, by env_id.
+        notes: Remarks on single available cells, by env_id.
     """
 
     agent: str
@@ -87,7 +98,7 @@ class AgentParams:
 
 @dataclass(frozen=True)
 class ListedRuns:
-    """``pipelines/<benchmark>/<agent>/runs.yaml``: what is available. ``rllte-hub run`` writes it.
+    """``pipelines/<benchmark>/<agent>/runs.yaml``: the available cells and runs. ``rllte-hub run`` writes it.
 
     Attributes:
         envs: A ``CellLine`` for each cell, by env_id.
@@ -103,11 +114,12 @@ class CellLine:
     """A line of ``envs`` in runs.yaml.
 
     Attributes:
-        num_train_steps: The budget of the cell in env steps.
-        scale: At which the cell was trained.
-        hyperparameters: What ``paper``, at that scale, and ``by_env`` have for it: here the cell's stages
-            depend on it.
-        device: Where the networks are trained; on another kind of device, results have other last bits.
+        num_train_steps: The budget of each run of the cell, in env steps.
+        scale: The scale at which the cell was trained.
+        hyperparameters: The cell's hyper-parameters from ``by_env`` and, at the paper scale, from ``paper``.
+            They are repeated here because the DVC stages of the cell depend on this line.
+        device: The PyTorch device that trains the networks. Other kinds of device give results that differ in
+            the last bits.
     """
 
     num_train_steps: int
@@ -118,19 +130,19 @@ class CellLine:
 
 @dataclass(frozen=True)
 class Release:
-    """``release.yaml``: what is to be published next."""
+    """``release.yaml``: the cells of the next release, each a ``ReleaseCell``."""
 
     cells: list[Any]
 
 
 @dataclass(frozen=True)
 class ReleaseCell:
-    """A row of it.
+    """A row of ``cells`` in release.yaml.
 
     Attributes:
-        cell: Its name.
+        cell: The name of the cell, ``benchmark/agent/env_id``.
         num_train_steps: The budget of each run, in env steps.
-        num_seeds: How many runs: seeds 0, 1 and so on.
+        num_seeds: The number of runs; their seeds are 0, 1 and so on.
     """
 
     cell: str
@@ -140,7 +152,7 @@ class ReleaseCell:
 
 @dataclass(frozen=True)
 class RunLine:
-    """A line of ``runs`` in runs.yaml."""
+    """A line of ``runs`` in runs.yaml: one training run of a cell."""
 
     env_id: str
     seed: int

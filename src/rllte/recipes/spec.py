@@ -1,4 +1,4 @@
-"""Specs: all settings of a cell, checked."""
+"""Specs: the checked settings of a cell."""
 
 import dataclasses
 import json
@@ -12,7 +12,7 @@ from rllte.names import Cell, Run
 from rllte.recipes.checked import checked, has_default
 
 FORMAT_VERSION = 1
-"""Version of the files' formats, as docs/formats.md describes them."""
+"""The version of the file formats that docs/formats.md describes."""
 
 SCALES = ("published", "paper")
 
@@ -22,10 +22,10 @@ class EvaluationSettings:
     """How final scores are made.
 
     Attributes:
-        num_episodes: Of each seed.
-        num_envs: Environments that play them, the same number each.
-        deterministic: Whether the most probable action is taken or one is drawn.
-        num_threads: PyTorch's CPU threads.
+        num_episodes: The number of episodes of each seed and split.
+        num_envs: The number of parallel environments; each plays the same number of episodes.
+        deterministic: Whether to take the policy's most probable action (True) or to sample one (False).
+        num_threads: The number of CPU threads of PyTorch.
     """
 
     num_episodes: int
@@ -39,17 +39,17 @@ class Spec:
     """All settings of a cell.
 
     Attributes:
-        cell: Whose settings they are.
-        scale: ``"published"`` (what this repository's artifacts were trained with) or ``"paper"``.
-        version: Of the agent's behaviour.
+        cell: The cell that the settings belong to.
+        scale: The set of hyper-parameters and budgets: ``"published"`` or ``"paper"``.
+        version: The version of the agent's behaviour.
         source: Where the hyper-parameters come from.
-        num_train_steps: Budget in env steps.
-        env: Options of the environments, for ``training`` and for ``evaluation``; other keys are further
-            conditions to evaluate under, each a split of the scores.
-        train: How training is run and watched.
-        evaluation: How scores are made.
-        hyperparameters: The agent's ``Config``.
-        device: Where the networks are trained.
+        num_train_steps: The budget of a run in env steps.
+        env: The options of the environments for ``training`` and ``evaluation``. Each other key gives options
+            for a further evaluation, which is a split of the scores.
+        train: How training is run and evaluated.
+        evaluation: How final scores are made.
+        hyperparameters: The hyper-parameters, an instance of the agent's ``Config``.
+        device: The PyTorch device that trains the networks.
     """
 
     cell: Cell
@@ -65,16 +65,16 @@ class Spec:
 
     @property
     def splits(self) -> dict[str, str]:
-        """Return the splits of the scores, each with its key in ``env``."""
+        """The splits of the scores, each with its key in ``env``."""
         return {"eval": "evaluation"} | {
             key: key for key in self.env if key not in ("training", "evaluation")
         }
 
     def training(self) -> dict[str, Any]:
-        """Return the settings that decide the bytes of a training run, as plain values."""
+        """Return, as plain values, the settings that determine the bytes of a training run."""
         settings = dataclasses.asdict(self)
         del settings["source"], settings["evaluation"]
-        # a setting at its default is left out, so that a new one does not rename what was trained before
+        # Defaults are left out, so that adding a setting does not change the hash of existing runs.
         for field in dataclasses.fields(self.hyperparameters):
             if has_default(field) and getattr(self.hyperparameters, field.name) == field.default:
                 del settings["hyperparameters"][field.name]
@@ -84,11 +84,11 @@ class Spec:
 
     @property
     def hash(self) -> str:
-        """Sixteen hexadecimal digits that name the settings of training."""
+        """The hash of the training settings, sixteen hexadecimal digits."""
         return sha256(json.dumps(self.training(), sort_keys=True).encode())[:16]
 
     def describe(self, run: Run) -> dict[str, str]:
-        """Return what a published file says of itself."""
+        """Return the metadata that is stored in the published files of a run."""
         return {
             "format": str(FORMAT_VERSION),
             "run": str(run),
@@ -99,17 +99,21 @@ class Spec:
 
 
 def override(spec: Spec, changes: dict[str, Any]) -> Spec:
-    """Return a spec with some settings changed by name.
+    """Return a copy of a spec with some settings changed.
+
+    Args:
+        spec: The spec to copy.
+        changes: The new values, by the names of settings of training or hyper-parameters.
 
     Raises:
-        UnknownNameError: No such setting.
-        HubError: A value of the wrong kind.
+        UnknownNameError: There is no such setting.
+        HubError: A value has the wrong type, or ``num_train_steps`` is among the changes.
     """
     parts = {"train": spec.train, "hyperparameters": spec.hyperparameters}
     known = {field.name: part for part, value in parts.items() for field in dataclasses.fields(value)}
     for name, value in changes.items():
         if name == "num_train_steps":
-            raise HubError("num_train_steps is an argument of train: .train(num_train_steps=…)")
+            raise HubError("num_train_steps is not a setting; pass it to train: .train(num_train_steps=…)")
         if name not in known:
             raise UnknownNameError("setting", name, known, where=str(spec.cell))
         part = parts[known[name]]

@@ -1,1 +1,1 @@
-"""Verified bytes of artifacts: sources, the catalogue, remotes, git and the cache."""
+"""Get the verified bytes of artifacts: sources, the catalogue, remotes, git and the cache."""

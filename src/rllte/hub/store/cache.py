@@ -1,7 +1,7 @@
-"""Artifacts as verified bytes: from the checkout, the cache by hash, or the remote.
+"""Get artifacts as verified bytes from the checkout, the cache or the remote.
 
-A load returns nothing whose size and sha256 are not the catalogue's; nothing enters the cache whose md5 is
-not the catalogue's, either.
+A load returns only bytes whose size and sha256 are those of the catalogue. Bytes are added to the cache only
+if their md5 is also that of the catalogue.
 """
 
 import os
@@ -22,35 +22,41 @@ from rllte.hub.store.source import Source
 if TYPE_CHECKING:
     from rllte.hub.store.remote import Remote
 
-_CHUNK = 2 * 2**20  # of a larger object; what is complete survives Ctrl-C, which waits for those under way
+_CHUNK = 2 * 2**20  # bytes for each request; Ctrl-C waits for the current chunks and keeps complete ones
 _ATTEMPTS = 3
-_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # to files outside of the cache
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # a link could lead out of the cache
 
 
 def fetch(source: Source, artifact: Artifact) -> bytes:
     """Return the verified bytes of an artifact.
 
     Raises:
-        MissingArtifactError: It is not here and cannot be downloaded.
-        HubError: What the remote has is not what the catalogue lists, or the cache cannot be written.
+        MissingArtifactError: The artifact is not on this machine and cannot be downloaded.
+        HubError: The remote's copy differs from the catalogue, or the cache cannot be written.
     """
     data = read_local(source, artifact)
     if data is None and table_archive.is_worthwhile(source, artifact):
-        with suppress(HubError):  # of a table that nobody asked for
+        with suppress(HubError):  # an error may concern a table that was not requested
             fetch_all(source, source.catalogue.tables(artifact.benchmark, artifact.agent))
         data = read_local(source, artifact)
     return _download(source, artifact) if data is None else data
 
 
 def fetch_all(source: Source, artifacts: Iterable[Artifact], description: str = "fetch") -> int:
-    """Bring artifacts into the cache, several at once, and return how many bytes were downloaded.
+    """Download artifacts into the cache, several at once, and return the number of bytes downloaded.
 
-    What the checkout or DVC's cache has is loaded from there, and stays there alone. Tables come many in one
-    file where the repository has one. After an error what was complete stays.
+    Artifacts that are in the checkout or in DVC's cache are not downloaded and not copied: loads read them
+    from there. If the repository has one zip with many of the tables, the zip is downloaded instead of single
+    tables. After an error, complete downloads stay in the cache.
+
+    Args:
+        source: The source of the artifacts.
+        artifacts: The artifacts to download.
+        description: The label of the progress bar.
 
     Raises:
-        MissingArtifactError: One cannot be downloaded.
-        HubError: What the remote has is not what the catalogue lists, or the cache cannot be written.
+        MissingArtifactError: An artifact cannot be downloaded.
+        HubError: The remote's copy differs from the catalogue, or the cache cannot be written.
     """
     from tqdm import tqdm
 
@@ -68,7 +74,7 @@ def fetch_all(source: Source, artifacts: Iterable[Artifact], description: str = 
 
     def advance(num_bytes: int) -> None:
         if stopped.is_set():
-            raise HubError("The download was stopped; what was complete stays.")
+            raise HubError("The download was stopped; complete files stay in the cache.")
         bar.update(num_bytes)
 
     with bar, ThreadPoolExecutor(CONNECTIONS) as pool:
@@ -79,14 +85,14 @@ def fetch_all(source: Source, artifacts: Iterable[Artifact], description: str = 
         try:
             for task in wait(tasks, return_when=FIRST_EXCEPTION).done:
                 task.result()
-        finally:  # after an error or Ctrl-C, those that run end with the chunk that is under way
+        finally:  # after an error or Ctrl-C, running downloads stop after their current chunk
             stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
     return size
 
 
 def read_local(source: Source, artifact: Artifact) -> bytes | None:
-    """Return the verified bytes of an artifact that is in the checkout or in the cache, else None."""
+    """Return the verified bytes of an artifact from the checkout or the cache; None if neither has it."""
     if not source.is_url and (data := _read(f"{source.repo}/{artifact.path}")) and is_intact(artifact, data):
         return data
     data = _read(f"{cache_dir()}/md5/{artifact.md5[:2]}/{artifact.md5[2:]}", _NO_LINKS)
@@ -94,15 +100,15 @@ def read_local(source: Source, artifact: Artifact) -> bytes | None:
 
 
 def is_intact(artifact: Artifact, data: bytes) -> bool:
-    """Return whether bytes are those that the catalogue lists."""
+    """Return whether bytes have the size and the sha256 that the catalogue lists."""
     return len(data) == artifact.size and sha256(data) == artifact.sha256
 
 
 def cache_path(artifact: Artifact) -> Path:
-    """Return where the cache keeps an artifact.
+    """Return the path of an artifact in the cache.
 
     Raises:
-        HubError: The place is a link that leads out of the cache.
+        HubError: The folder is a link that leads out of the cache.
     """
     base = cache_dir()
     folder = base / "md5" / artifact.md5[:2]
@@ -112,23 +118,23 @@ def cache_path(artifact: Artifact) -> Path:
 
 
 def add(artifact: Artifact, data: bytes) -> None:
-    """Write verified bytes into the cache."""
+    """Write the bytes of an artifact into the cache; the caller has verified them."""
     path = cache_path(artifact)
     with writing_cache(path):
         write_bytes(path, data)
 
 
 def unpack(source: Source, zipped: Artifact, tables: list[Artifact]) -> set[Artifact]:
-    """Fetch a file of many tables; return those that were as they should be, and are in the cache now."""
+    """Fetch a zip of tables, add those with the right hashes to the cache, and return them."""
     try:
         data = _download(source, zipped, keep=False)
     except HubError:
-        return set()  # each has a file of its own as well
+        return set()  # each table can still be fetched as a single file
     return _add_good(table_archive.read(data, tables))
 
 
 def _add_good(pairs: Iterable[tuple[Artifact, bytes]]) -> set[Artifact]:
-    """Bring those artifacts into the cache whose bytes are as they should be, and return them."""
+    """Add the artifacts whose bytes match the catalogue to the cache, and return them."""
     good = [pair for pair in pairs if not find_problem(*pair)]
     for artifact, data in good:
         add(artifact, data)
@@ -136,13 +142,13 @@ def _add_good(pairs: Iterable[tuple[Artifact, bytes]]) -> set[Artifact]:
 
 
 def _without(here: set[Artifact], wanted: list[Artifact], advance: Callable[[int], None]) -> list[Artifact]:
-    """Return what is wanted still when some artifacts are here, and say how many bytes those are."""
+    """Return the wanted artifacts that are not here yet, and count the bytes of the others as progress."""
     advance(sum(artifact.size for artifact in here))
     return [artifact for artifact in wanted if artifact not in here]
 
 
 def _read(path: str | Path, flags: int = 0) -> bytes | None:
-    """Return what a file holds; None where there is none that can be read."""
+    """Return the content of a file; None if it does not exist or cannot be read."""
     try:
         with open(os.open(path, os.O_RDONLY | flags), "rb") as file:
             return file.read()
@@ -151,7 +157,7 @@ def _read(path: str | Path, flags: int = 0) -> bytes | None:
 
 
 def _prepare(source: Source, artifacts: list[Artifact]) -> set[Artifact]:
-    """Bring into the cache what one request can bring, and return it."""
+    """Add to the cache the artifacts that the remote can send with one request, and return them."""
     from rllte.hub.store.remote import open_remote
 
     if len(artifacts) < 2:
@@ -166,9 +172,15 @@ def _prepare(source: Source, artifacts: list[Artifact]) -> set[Artifact]:
 def _download(
     source: Source, artifact: Artifact, advance: Callable[[int], None] = lambda _: None, keep: bool = True
 ) -> bytes:
-    """Return an artifact from DVC's cache or the remote, and keep it in the cache.
+    """Return the verified bytes of an artifact from DVC's cache or the remote.
 
-    Of those who want the same artifact one at a time downloads; the others then find it in the cache.
+    Only one process or thread downloads an artifact; the others wait and then read it from the cache.
+
+    Args:
+        source: The source of the artifact.
+        artifact: The artifact to get.
+        advance: Called with each number of bytes that was received; it may raise to stop the download.
+        keep: Whether to keep a download in the cache.
     """
     from rllte.hub.store.remote import open_remote
 
@@ -179,8 +191,8 @@ def _download(
     if remote.needs_network and offline():
         raise MissingArtifactError(
             artifact.path,
-            f"{artifact.path} is not in the cache {cache_dir()}, and RLLTE_HUB_OFFLINE forbids to ask "
-            f"{remote}. Unset it, and: rllte-hub pull {artifact.cell_name}",
+            f"{artifact.path} is not in the cache {cache_dir()}, and RLLTE_HUB_OFFLINE is set, so nothing is "
+            f"downloaded from {remote}. Unset it, then run: rllte-hub pull {artifact.cell_name}",
         )
     with writing_cache(part), locked(part) as file:
         if (data := read_local(source, artifact)) is not None:
@@ -198,18 +210,18 @@ def _download(
             if not part.stat().st_size:
                 part.unlink()
             raise
-        except OSError:  # a full disk is not left full of a part
+        except OSError:  # such as a full disk: free the space of the part
             part.unlink(missing_ok=True)
             raise
         return data
 
 
 def _complete(remote: "Remote", artifact: Artifact, file: BinaryIO, advance: Callable[[int], None]) -> bytes:
-    """Download what a part file lacks of an artifact, and return all of it, verified."""
+    """Download the rest of an artifact to its part file, and return all of its bytes, verified."""
     file.seek(0)
     data = _rest(remote, artifact, file, bytearray(file.read()), advance)
     problem = find_problem(artifact, data)
-    if problem:  # what was begun, or what came over the network, may have been damaged
+    if problem:  # the old part or the transfer may have been damaged, so try once from the start
         file.truncate(0)
         data = _rest(remote, artifact, file, bytearray(), advance)
         problem = find_problem(artifact, data)
@@ -217,8 +229,8 @@ def _complete(remote: "Remote", artifact: Artifact, file: BinaryIO, advance: Cal
         file.truncate(0)
         raise HubError(
             f"{artifact.path} in {remote} is damaged: it {problem}. It was not used. "
-            f"Whoever has a good copy repairs it: delete files/md5/{artifact.md5[:2]}/{artifact.md5[2:]} "
-            f"there, then dvc push."
+            f"To repair it from a good copy, delete files/md5/{artifact.md5[:2]}/{artifact.md5[2:]} "
+            f"in the remote, then run dvc push."
         )
     return data
 
@@ -226,7 +238,10 @@ def _complete(remote: "Remote", artifact: Artifact, file: BinaryIO, advance: Cal
 def _rest(
     remote: "Remote", artifact: Artifact, file: BinaryIO, data: bytearray, advance: Callable[[int], None]
 ) -> bytes:
-    """Append what is left of an artifact to its part file, in chunks, each tried several times."""
+    """Download the rest of an artifact in chunks, append each to the part file, and return all the bytes.
+
+    A chunk is tried several times, unless its error is permanent.
+    """
     from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
     from rllte.hub.store.remote import explain, is_permanent
@@ -236,21 +251,22 @@ def _rest(
         stop=stop_after_attempt(_ATTEMPTS),
         wait=wait_random_exponential(multiplier=0.5, max=4),
         retry=retry_if_exception(lambda error: not is_permanent(error)),
-        before=lambda _: advance(0),  # which says whether it is still wanted
+        before=lambda _: advance(0),  # raises if the download was stopped
         reraise=True,
     )
     chunk_size = _CHUNK if remote.gives_ranges else artifact.size + 1
     while len(data) < artifact.size:
-        end = min(len(data) + chunk_size, artifact.size + 1)  # one more than there should be
+        end = min(len(data) + chunk_size, artifact.size + 1)  # one byte more shows if it is too long
         try:
             chunk = patience(remote.read, artifact.md5, len(data), end)
         except HubError:
             raise
-        except Exception as error:  # each file system has errors of its own
+        except Exception as error:  # file systems raise errors of their own
             raise MissingArtifactError(
                 artifact.path,
                 f"{artifact.path} is not in the cache {cache_dir()}, and {explain(error, remote)}. "
-                f"What was fetched stays. Try again, or see `dvc remote list`: dvc pull {artifact.path}",
+                f"What was downloaded is kept. Try again, or choose another remote (`dvc remote list`): "
+                f"dvc pull {artifact.path}",
             ) from None
         if not chunk:
             break
@@ -258,13 +274,13 @@ def _rest(
         file.flush()
         data += chunk
         advance(len(chunk))
-        if len(data) < min(end, artifact.size):  # it ends too early
+        if len(data) < min(end, artifact.size):  # the object is too short
             break
     return bytes(data)
 
 
 def find_problem(artifact: Artifact, data: bytes) -> str:
-    """Return how bytes differ from what the catalogue lists; empty where they do not."""
+    """Return how the bytes differ from the catalogue; empty if they do not differ."""
     if len(data) != artifact.size:
         return f"has {len(data):,} bytes, the catalogue says {artifact.size:,}"
     if md5(data) != artifact.md5:

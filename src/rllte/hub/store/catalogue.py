@@ -1,4 +1,4 @@
-"""The catalogue: every artifact with its hashes, every cell available or planned."""
+"""The catalogue: every artifact with its hashes, and every cell, available or planned."""
 
 import functools
 import json
@@ -14,7 +14,7 @@ from rllte.names import Cell, Run, agent_name, benchmark_name, env_name, tables_
 
 FILE = "catalogue.json"
 MAX_BYTES = 2**32
-"""No artifact is larger."""
+"""The largest size of an artifact that is accepted, in bytes."""
 
 _Kinds = Mapping[str, type | tuple[type, ...]]
 _ARTIFACT: _Kinds = {
@@ -32,7 +32,19 @@ _AVAILABLE: _Kinds = {
 
 @dataclass(frozen=True)
 class Artifact:
-    """One file of a run, of a cell, or of all cells of an agent, as the catalogue lists it."""
+    """One file of a run, of a cell, or of all cells of an agent, as the catalogue lists it.
+
+    Attributes:
+        path: The path in the repository.
+        md5: The md5 in hexadecimal.
+        sha256: The sha256 in hexadecimal.
+        size: The size in bytes.
+        kind: The kind of artifact: one of ``rllte.names.KINDS``, or ``"tables"`` for a zip of tables.
+        benchmark: The benchmark.
+        agent: The agent.
+        env_id: The environment; None for a zip of tables.
+        seed: The seed of a run; None for a file of a cell or of an agent.
+    """
 
     path: str
     md5: str
@@ -49,14 +61,14 @@ class Artifact:
             raise HubError(f"{FILE}: {self.path} has a malformed hash: {self.md5}, {self.sha256}.")
         if not 0 <= self.size <= MAX_BYTES:
             raise HubError(
-                f"{FILE}: {self.path} has a size of {self.size:,} bytes; at most {MAX_BYTES:,} are read."
+                f"{FILE}: {self.path} has a size of {self.size:,} bytes; the limit is {MAX_BYTES:,}."
             )
         if self.path != self._expected_path():
-            raise HubError(f"{FILE}: the {self.kind} of {self.cell_name} cannot be {self.path!r}.")
+            raise HubError(f"{FILE}: the {self.kind} of {self.cell_name} cannot have the path {self.path!r}.")
 
     @property
     def cell_name(self) -> str:
-        """``benchmark/agent/env_id``, or ``benchmark/agent`` of what belongs to all its cells."""
+        """``benchmark/agent/env_id``, or ``benchmark/agent`` for a file of all cells of an agent."""
         return "/".join(name for name in (self.benchmark, self.agent, self.env_id) if name is not None)
 
     def _expected_path(self) -> str:
@@ -68,13 +80,13 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What a revision of the repository holds.
+    """The contents of the repository at one revision.
 
     Attributes:
-        cells: One row for each cell by its name: status (available or planned), scale, budget,
-            seeds, scores.
-        artifacts: One row for each file by its path.
-        pipelines: The settings of each benchmark and agent that has a pipeline.
+        cells: One row for each cell, by the cell's name, with its status (available or planned), scale,
+            budget, seeds and scores.
+        artifacts: One row for each file, by its path.
+        pipelines: The settings of each pipeline, by ``benchmark/agent``.
     """
 
     cells: dict[str, dict[str, Any]]
@@ -92,7 +104,7 @@ class Catalogue:
         return self._checked[path]
 
     def cell(self, benchmark: str, agent: str, env_id: str) -> Cell:
-        """Return the cell of these names, which may be planned.
+        """Return the cell with these names, available or planned.
 
         Raises:
             UnknownNameError: There is no such benchmark, agent or env_id.
@@ -105,17 +117,25 @@ class Catalogue:
         agents = {row["agent"]: None for row in rows}
         if agent_name(agent) not in agents:
             served = {row["benchmark"] for row in self.cells.values() if row["agent"] == agent_name(agent)}
-            hint = f"It serves {', '.join(sorted(served))}; here are {', '.join(agents)}." if served else ""
+            hint = (
+                f"It runs on {', '.join(sorted(served))}; this benchmark has {', '.join(agents)}."
+                if served
+                else ""
+            )
             raise UnknownNameError("agent", agent, agents, where=f"benchmark '{benchmark}'", hint=hint)
         rows = [row for row in rows if row["agent"] == agent_name(agent)]
         env_ids = {row["env_id"]: None for row in rows}
         raise UnknownNameError("env_id", env_id, env_ids, where=f"benchmark '{benchmark}'")
 
     def artifact(self, owner: Cell | Run, kind: str) -> Artifact:
-        """Return the row of a published artifact.
+        """Return one artifact of an available cell or of one of its runs.
+
+        Args:
+            owner: The cell or the run.
+            kind: The kind of artifact, one of ``rllte.names.KINDS``.
 
         Raises:
-            MissingArtifactError: The cell is planned, or has no such file.
+            MissingArtifactError: The cell is planned, or does not have such a file.
             UnknownNameError: The cell has no such seed.
         """
         cell = owner.cell if isinstance(owner, Run) else owner
@@ -132,11 +152,11 @@ class Catalogue:
         return self._artifact(path)
 
     def all_artifacts(self) -> list[Artifact]:
-        """Return the rows of all published artifacts."""
+        """Return all artifacts that the catalogue lists."""
         return [self._artifact(path) for path in self.artifacts]
 
     def bundle(self, benchmark: str, agent: str) -> Artifact | None:
-        """Return the file with the tables of all cells of an agent, if there is one."""
+        """Return the zip with the tables of all cells of an agent; None if there is no such file."""
         path = tables_path(benchmark, agent)
         return self._artifact(path) if path in self.artifacts else None
 
@@ -149,7 +169,12 @@ class Catalogue:
         ]
 
     def files(self, owner: Cell, kinds: Iterable[str]) -> list[Artifact]:
-        """Return the curves and scores of a cell, and of each of its seeds the model, as ``kinds`` says.
+        """Return the artifacts of a cell, and of all its runs, that have one of these kinds.
+
+        Args:
+            owner: The cell.
+            kinds: Kinds of artifact. ``"curves"`` and ``"scores"`` give one file of the cell. ``"policy"``
+                and ``"model"`` give one file of each run.
 
         Raises:
             MissingArtifactError: The cell is planned.
@@ -169,10 +194,16 @@ class Catalogue:
         agent: str | None = None,
         env_id: str | None = None,
     ) -> list[dict[str, Any]]:
-        """Return the rows of cells, filtered by what is given.
+        """Return the rows of the cells that match all given filters.
+
+        Args:
+            status: ``"available"`` or ``"planned"``.
+            benchmark: The benchmark.
+            agent: The agent.
+            env_id: The environment.
 
         Raises:
-            UnknownNameError: No cell, available or planned, has such a name.
+            UnknownNameError: No cell, available or planned, has one of these names.
         """
         found = list(self.cells.values())
         if benchmark is not None:
@@ -188,17 +219,17 @@ class Catalogue:
 
 
 def read_catalogue(root: Path) -> Catalogue:
-    """Read the catalogue of a checkout; it is parsed once for each version of the file.
+    """Read the catalogue in a folder; each version of the file is parsed only once.
 
     Raises:
-        HubError: There is none, or it is no catalogue.
+        HubError: The folder has no catalogue, or the file is not a valid catalogue.
     """
     path = root / FILE
     try:
         stat = path.stat()
     except OSError:
         raise HubError(
-            f"{root} has no {FILE}, so it is no checkout of RLLTE Hub. Set RLLTE_HUB_REPO to one."
+            f"{root} has no {FILE}, so it is not a checkout of RLLTE Hub. Set RLLTE_HUB_REPO to one."
         ) from None
     return _parse(path, stat.st_mtime_ns, stat.st_size)
 
@@ -217,10 +248,10 @@ def _parse(path: Path, _mtime_ns: int, _size: int) -> Catalogue:
 
 
 def _checked_name(row: dict[str, Any], where: str) -> str:
-    """Return the name of a row's cell, after a check of the row: it may come from a stranger's repository."""
+    """Check the row of a cell, which may come from an untrusted repository, and return the cell's name."""
     _check(row, _CELL, where)
     name = str(Cell(row["benchmark"], row["agent"], row["env_id"]))
-    if row["status"] == "published":  # what release 0.1.0 calls it
+    if row["status"] == "published":  # the word of release 0.1.0
         row["status"] = "available"
     if row["status"] not in ("available", "planned"):
         raise HubError(f"{where} ({name}): status is {row['status']!r}; expected 'available' or 'planned'.")

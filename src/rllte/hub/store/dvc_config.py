@@ -1,9 +1,9 @@
-"""DVC's settings: all of a checkout's, and of a repository at a URL only those that are safe.
+"""Read DVC's settings: all settings of a checkout, but only safe settings of a repository at a URL.
 
-A checkout is the user's own, so all of its settings count, as they do for ``dvc pull``. A repository at a URL
-is somebody else's. DVC has settings that name files to read credentials from, and such a file can name a
-command to run. So only the options of ``_ALLOWED`` are taken from a URL. Every other option is refused, also
-one that a later version of DVC may add.
+A checkout belongs to the user, so all of its settings count, as they do for ``dvc pull``. A repository at a
+URL belongs to somebody else. Some DVC settings name files to read credentials from, and such a file can name
+a command to run. Therefore a repository at a URL may set only the options in ``_ALLOWED``. Every other option
+is refused, including options that a later version of DVC may add.
 """
 
 import posixpath
@@ -15,24 +15,24 @@ from rllte.errors import HubError, UnknownNameError
 
 _S3 = {"region", "endpointurl", "allow_anonymous_login", "use_ssl"}
 _ALLOWED = {"": {"url"}, "http": {"url"}, "https": {"url"}, "s3": {"url", *_S3}}
-"""Options that a repository at a URL may set, by the scheme of the remote; "" is a folder of its own."""
+"""Options that a repository at a URL may set, by the remote's URL scheme ("": a folder in the repository)."""
 _ALLOWED_BY_NAME = {"url", "port", "user", "account_name", "projectname", *_S3}
-"""Options of other kinds of remotes, which are used only if the user names the remote."""
+"""Options for all other schemes. Such a remote is used only if the user names it."""
 _IGNORED = {
     "verify", "jobs", "checksum_jobs", "worktree", "version_aware", "no_traverse", "listobjects", "protected",
     "slow_link_warning", "shared", "type", "read_timeout", "connect_timeout", "timeout", "sse", "acl",
 }  # fmt: skip
-"""Options about writing, speed and layout, which reading by hash does not need."""
+"""Options about writing, speed and layout. Reading by hash does not need them, so they are ignored."""
 
 
 def read_config(root: Path | None) -> Any:
-    """Return DVC's settings for a checkout, with those of the user and of the machine.
+    """Return DVC's settings for a checkout, merged with the user's and the machine's settings.
 
     Args:
-        root: The checkout; None gives the settings of the user and of the machine alone.
+        root: The checkout. None gives only the user's and the machine's settings.
 
     Raises:
-        HubError: They are wrong.
+        HubError: The settings are not valid.
     """
     from dvc.config import Config, ConfigError
 
@@ -45,18 +45,18 @@ def read_config(root: Path | None) -> Any:
 def read_url_config(root: Path, asked: str | None, where: str) -> tuple[Any, str, str | None]:
     """Return the settings of one remote of a repository at a URL.
 
-    A remote with a ``url`` or ``endpointurl`` in the user's own settings is the user's: what stands there
-    has priority. An S3 remote whose ``endpointurl`` comes from the repository is read anonymously, unless the
-    user named the remote: the user's keys are for the hosts that the user knows.
+    If the user's own settings give a ``url`` or ``endpointurl`` for the remote, the user's settings have
+    priority. An S3 remote whose ``endpointurl`` comes from the repository is read anonymously unless the
+    user named the remote, because the user's keys must go only to hosts that the user chose.
 
     Args:
         root: The folder that holds the repository's ``.dvc/config``.
-        asked: The remote that the user named; None is the repository's default.
-        where: What errors call the repository.
+        asked: The remote that the user named; None means the repository's default remote.
+        where: The name of the repository in error messages.
 
     Returns:
-        The user's settings with this remote in them, the remote's name, and for a remote that is a folder of
-        the repository the path of that folder, else None.
+        The user's settings with this remote added; the remote's name; and the path of the remote inside the
+        repository, or None if the remote is not a folder of the repository.
 
     Raises:
         UnknownNameError: There is no such remote.
@@ -68,7 +68,7 @@ def read_url_config(root: Path, asked: str | None, where: str) -> tuple[Any, str
     name = (asked or default or config["core"].get("remote") or "").lower()
     if not name:
         raise HubError(
-            f"{where} has no default DVC remote. Name one of: {', '.join(known) or 'there is none'}"
+            f"{where} has no default DVC remote. Name one of: {', '.join(known) or 'there are none'}"
         )
     if name not in known:
         raise UnknownNameError("remote", name, known, where=where)
@@ -87,7 +87,7 @@ def read_url_config(root: Path, asked: str | None, where: str) -> tuple[Any, str
 
 
 def _read_repository(path: Path, where: str) -> tuple[str | None, dict[str, dict[str, Any]]]:
-    """Return the default remote and the options of each remote, as a repository's settings say them."""
+    """Return the default remote and the options of each remote from a repository's settings."""
     from configobj import ConfigObj, ConfigObjError
 
     try:
@@ -108,10 +108,10 @@ def _read_repository(path: Path, where: str) -> tuple[str | None, dict[str, dict
 
 
 def _allowed(options: dict[str, Any], name: str, where: str, by_name: bool) -> dict[str, Any]:
-    """Return the options of a remote that may be used.
+    """Return the options of a remote that are safe to use.
 
     Raises:
-        HubError: The remote is of a type, or has an option, that a repository at a URL may not set.
+        HubError: The remote has a type or an option that a repository at a URL may not set.
     """
     url = options.get("url")
     if not isinstance(url, str):
@@ -142,7 +142,7 @@ def _scheme(url: str) -> str:
 
 
 def _folder(url: str, name: str, where: str) -> str:
-    """Return the path in the repository of a remote that is a folder of it."""
+    """Return the path, relative to the repository, of a remote that is a folder in it."""
     path = posixpath.normpath(posixpath.join(".dvc", url))
     if (
         path.startswith(("/", "../", "~"))
@@ -156,7 +156,7 @@ def _folder(url: str, name: str, where: str) -> str:
 
 
 def _validated(options: dict[str, Any], name: str, where: str) -> dict[str, Any]:
-    """Return the options of a remote as DVC types them."""
+    """Return the options of a remote after DVC has checked and converted them."""
     from dvc.config import Config, ConfigError
 
     try:

@@ -1,7 +1,7 @@
-"""Git, asked as little as possible: the commit that a name means, and single files of a commit.
+"""A small wrapper around git: resolve revisions, and read single files of a commit.
 
-A repository is a folder or a URL. Of a URL the cache keeps a bare repository with commits and trees. Files
-come when they are asked for, many in one request, where the server can do that (partial clone).
+A repository is a folder or a URL. For a URL, the cache keeps a bare repository with commits and trees. Files
+are downloaded when they are needed, many in one request, if the server supports partial clones.
 """
 
 import functools
@@ -23,23 +23,23 @@ from rllte.files import locked, write_bytes
 _URL = re.compile(r"(https?|ssh|git|file)://|[\w.-]+@[\w.-]+:")
 _HOST = re.compile(r"(\[[\da-fA-F:.]+\]|[\w.-]*)(:\d*)?[)\]'\",.;:]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_MAX_BYTES = 2**28  # of catalogue and settings together: thousands of times what this repository has
-_BYTES_PER_S = 100_000  # at least, in a large transfer
+_MAX_BYTES = 2**28  # for catalogue and settings together; thousands of times what this repository has
+_BYTES_PER_S = 100_000  # the slowest large transfer that the time limit allows
 _ALL_REFS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
-_OWN_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # of a hook that we may run in
+_OWN_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # set if we run inside a git hook
 
 
 class GitError(HubError):
-    """git failed, or a server did not answer it in time."""
+    """git failed, or the server did not answer in time."""
 
 
 def is_url(repo: str) -> bool:
-    """Return whether a repository is at the end of a URL, such as ``https://…`` or ``git@host:path``."""
+    """Return whether a repository is given as a URL, such as ``https://…`` or ``git@host:path``."""
     return _URL.match(repo) is not None
 
 
 def without_password(text: str) -> str:
-    """Return a text whose URLs have neither names and passwords nor queries, which may hold a token."""
+    """Return a text without the user names, passwords and queries of its URLs; a query may hold a token."""
     return re.sub(r"://\S+", _without_secrets, text)
 
 
@@ -47,23 +47,24 @@ def _without_secrets(url: re.Match[str]) -> str:
     plain = re.split("[?#]", url[0][3:], maxsplit=1)[0]
     authority, slash, path = plain.partition("/")
     host = authority.rpartition("@")[2]
-    if not _HOST.fullmatch(host) or "@" in path:  # what looks like a host or a path may be part of a password
+    if not _HOST.fullmatch(host) or "@" in path:  # it may be part of a password
         return f"://…{path.rpartition('@')[2]}" if "@" in path else "://…"
     return f"://{host}{slash}{path}"
 
 
 @functools.cache
 def resolve(repo: str, rev: str) -> str:
-    """Return the full hash of the commit that a tag, branch or commit names, asked once in a process.
+    """Return the full hash of the commit that a tag, branch or commit names.
 
-    A tag of a URL is asked for once and then kept in the cache. Without the network a branch means
-    what it meant when it was last asked for, with a warning.
+    A process resolves each revision only once. A tag of a URL is looked up once and then kept in the cache.
+    If the server cannot be reached, a branch keeps its last known commit, with a warning. With
+    ``RLLTE_HUB_OFFLINE``, it keeps that commit without a warning.
 
     Raises:
         UnknownNameError: The repository has no such revision.
-        HubError: The repository cannot be reached.
+        HubError: The repository cannot be reached, and the cache does not know the revision.
     """
-    if _COMMIT.fullmatch(rev):  # whether it exists is seen when its files are read
+    if _COMMIT.fullmatch(rev):  # reading its files will show whether it exists
         return rev
     if not is_url(repo):
         found = _resolve_local(repo, rev)
@@ -79,7 +80,7 @@ def resolve(repo: str, rev: str) -> str:
     except GitError as error:
         if not known:
             raise
-        warnings.warn(f"{error} {rev!r} is taken for {known['commit']}, as before.", stacklevel=2)
+        warnings.warn(f"{error} {rev!r} stays at {known['commit']}, its last known commit.", stacklevel=2)
         return str(known["commit"])
     remember(repo, rev, commit, kind)
     return commit
@@ -115,24 +116,25 @@ def _resolve_url(url: str, rev: str) -> tuple[str, str]:
 
 
 def read_files(repo: str, commit: str, paths: Iterable[str], num_bytes: int = 0) -> dict[str, bytes]:
-    """Return the files of a commit that are at these paths or in these folders, by path.
+    """Return the contents of files of a commit, by path.
 
     Links and submodules are left out.
 
     Args:
         repo: A folder or a URL.
         commit: The full hash of the commit.
-        paths: Files and folders.
-        num_bytes: How much there is to come, if that is known: large files get more time.
+        paths: The files to read, and folders whose files are all read.
+        num_bytes: The expected total size in bytes, if known; 0 if not. A larger transfer gets a longer time
+            limit.
 
     Raises:
-        HubError: The repository has no such commit, cannot be reached, or has a file that is too large.
+        HubError: The repository does not have the commit, cannot be reached, or has files that are too large.
     """
     folder = _with_commit(repo, commit)
     try:
         rows = _git("ls-tree", "-r", "-z", "--full-tree", commit, "--", *paths, folder=folder).decode()
     except GitError:
-        _resolve_local(folder, commit)  # an error that says what exists, if there is no such commit
+        _resolve_local(folder, commit)  # if the commit is missing, this error lists what exists
         raise
     oids: dict[str, str] = {}
     for row in rows.split("\0")[:-1]:
@@ -162,23 +164,25 @@ def _check_size(repo: str, folder: str, commit: str, asked: str) -> None:
     size = sum(int(row) for row in rows if row.isdigit())
     if size > _MAX_BYTES:
         raise HubError(
-            f"{without_password(repo)} at {commit[:12]}: catalogue and settings have {size:,} bytes; at most "
-            f"{_MAX_BYTES:,} are read."
+            f"{without_password(repo)} at {commit[:12]}: catalogue and settings have {size:,} bytes; the "
+            f"limit is {_MAX_BYTES:,}."
         )
 
 
 def _with_commit(repo: str, commit: str) -> str:
-    """Return the folder of a repository that has a commit with its trees."""
+    """Return the folder of a git repository that contains the commit and its trees; fetch them if needed."""
     if not is_url(repo):
         return repo
     folder = str(_mirror(repo))
     if not _has(folder, commit):
         try:
             _fetch(repo, f"{commit}:refs/revisions/{commit}", "--depth=1")
-        except GitError:  # some servers give named commits alone
+        except GitError:  # some servers do not send a commit by its hash
             _fetch_history(repo)
     if not _has(folder, commit):
-        raise UnknownNameError("revision", commit, (), where=without_password(repo), hint="No branch has it.")
+        raise UnknownNameError(
+            "revision", commit, (), where=without_password(repo), hint="No branch or tag contains it."
+        )
     return folder
 
 
@@ -191,13 +195,13 @@ def _has(folder: str, commit: str) -> bool:
 
 
 def _fetch_missing(repo: str, folder: str, commit: str, oids: set[str], num_bytes: int) -> None:
-    """Ask the server for all objects of a commit at once that a partial clone has left there."""
+    """Fetch, in one request, the objects of a commit that a partial clone has left on the server."""
     if not is_url(repo):
         return
     listing = ("rev-list", "--objects", "--no-object-names", "--no-walk", "--missing=print", commit)
     lines = _git(*listing, folder=folder).decode().splitlines()
     missing = {line[1:] for line in lines if line.startswith("?")} & oids
-    if missing:  # with negotiation, the server would take them for what comes with a commit that is here
+    if missing:  # with negotiation, the server would assume that our commits already include them
         _fetch(repo, *sorted(missing), settings=("fetch.negotiationAlgorithm=noop",), num_bytes=num_bytes)
 
 
@@ -207,24 +211,24 @@ def _mirror(url: str) -> Path:
         with writing_cache(folder), locked(folder.with_suffix(".lock")):
             if not folder.exists():
                 begun = folder.with_suffix(".new")
-                _git("init", "--quiet", "--bare", "--template=", str(begun))  # goes on with a begun one
+                _git("init", "--quiet", "--bare", "--template=", str(begun))  # or completes a stopped init
                 begun.rename(folder)
     return folder
 
 
 def _fetch_history(url: str) -> None:
-    """Fetch all commits of all branches and tags, also those before a commit that came alone."""
+    """Fetch all commits of all branches and tags, including the parents of commits fetched alone."""
     is_shallow = (_mirror(url) / "shallow").exists()
     _fetch(url, *_ALL_REFS, *(["--unshallow"] if is_shallow else []))
 
 
 def _fetch(url: str, *what: str, settings: tuple[str, ...] = (), num_bytes: int = 0) -> None:
     if offline():
-        raise HubError(_offline_message(f"{without_password(url)}, which is not in the cache"))
+        raise HubError(_offline_message(f"{without_password(url)} at that revision"))
     options = [what_ for what_ in what if what_.startswith("--")]
     refs = [what_ for what_ in what if not what_.startswith("--")]
     origin = (f"remote.origin.url={url}", "remote.origin.promisor=true", "gc.auto=0")
-    given = [word for setting in (*origin, *settings) for word in ("-c", setting)]  # no password is kept
+    given = [word for setting in (*origin, *settings) for word in ("-c", setting)]  # no password is stored
     fetch = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--filter=blob:none", *options)
     mirror = _mirror(url)
     with writing_cache(mirror), locked(mirror.with_suffix(".lock")):
@@ -236,16 +240,17 @@ def _fetch(url: str, *what: str, settings: tuple[str, ...] = (), num_bytes: int 
 def _git(
     *arguments: str, folder: str | None = None, stdin: bytes = b"", limit_s: float | None = None
 ) -> bytes:
-    """Run git and return what it prints.
+    """Run git and return its standard output.
 
     Args:
         arguments: The command and its options.
-        folder: The repository.
-        stdin: What git reads.
-        limit_s: After so many seconds git and what it has started are ended.
+        folder: The repository to run it in.
+        stdin: The standard input of git.
+        limit_s: The time limit in seconds, after which git and its child processes are killed; None for no
+            limit.
 
     Raises:
-        GitError: git failed, or was ended.
+        GitError: git failed, or exceeded the time limit.
         HubError: git is not installed.
     """
     environment = {key: value for key, value in os.environ.items() if key not in _OWN_VARIABLES}
@@ -277,19 +282,22 @@ def _git(
 
 
 def _command(arguments: tuple[str, ...]) -> str:
-    """Return which command of git this is: ``fetch``, say, after any ``-c`` settings."""
+    """Return the git command among the arguments, such as ``fetch``, skipping ``-c`` settings."""
     return next(word for i, word in enumerate(arguments) if "-c" not in (word, arguments[i - 1] if i else ""))
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End a process and those that it has started: git leaves the network to others."""
+    """Kill a process and its children, because git uses child processes for the network."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
 
 def _offline_message(what: str) -> str:
-    return f"RLLTE_HUB_OFFLINE is set, so {what} cannot be asked for. Unset it, and load or pull once."
+    return (
+        f"RLLTE_HUB_OFFLINE is set, so nothing is downloaded, and the cache does not have {what}. "
+        f"Unset it, then load or pull once."
+    )
 
 
 def _key(repo: str) -> str:
@@ -301,12 +309,12 @@ def _refs_file(repo: str) -> Path:
 
 
 def read_refs(repo: str) -> dict[str, dict[str, str]]:
-    """Return the revisions of a repository that were asked for: ``commit`` and ``kind`` by name."""
+    """Return the pinned revisions of a repository: ``commit`` and ``kind`` by revision name."""
     return read_refs_file(_refs_file(repo))[1]
 
 
 def read_refs_file(file: Path) -> tuple[str, dict[str, dict[str, str]]]:
-    """Return what a file of the cache's ``refs`` holds: the repository, and ``read_refs`` of it."""
+    """Return the repository and its pinned revisions from a file of the cache's ``refs`` folder."""
     try:
         content = json.loads(file.read_bytes())
         rows = content["revs"].items()
@@ -316,16 +324,16 @@ def read_refs_file(file: Path) -> tuple[str, dict[str, dict[str, str]]]:
 
 
 def forget(file: Path, revs: Collection[str]) -> None:
-    """Take revisions out of a file of the cache's ``refs``."""
+    """Remove revisions from a file of the cache's ``refs`` folder."""
     with _refs_to_change(file) as refs:
         for rev in revs:
             refs.pop(rev, None)
 
 
 def remember(repo: str, rev: str, commit: str, kind: str) -> None:
-    """Write down that a revision is in use, so that pruning keeps what it needs.
+    """Pin a revision, so that pruning keeps its files.
 
-    A cache that cannot be written cannot be pruned, either: there it is left.
+    If the cache cannot be written, nothing is recorded: such a cache cannot be pruned either.
     """
     row = {"commit": commit, "kind": kind}
     if read_refs(repo).get(rev) != row:

@@ -1,4 +1,4 @@
-"""Public objects, read by plain GETs: where no key is asked for, no S3 client has to be loaded."""
+"""Read public objects by plain HTTP GET requests, so that public remotes need no S3 client."""
 
 import functools
 import http.client
@@ -22,10 +22,11 @@ _READ_SIZE = 2**16
 
 
 def public_url(options: Mapping[str, Any]) -> str | None:
-    """Return where the objects of a DVC remote are for anybody; None where more than a URL is needed.
+    """Return the public URL of a DVC remote's objects, or None if plain requests cannot read it.
 
     Args:
-        options: The settings of the remote. An anonymous S3 remote with an ``endpointurl`` has a URL, too.
+        options: The settings of the remote. An anonymous S3 remote with an ``endpointurl`` also has a public
+            URL.
     """
     if any(urlsplit(proxy).scheme.startswith("socks") for proxy in urllib.request.getproxies().values()):
         return None
@@ -39,10 +40,12 @@ def public_url(options: Mapping[str, Any]) -> str | None:
 
 
 class PublicObjects:
-    """What fsspec calls a file system, as far as reading needs it; threads share its connections.
+    """A file system in the sense of fsspec, with only the method that reading needs.
+
+    Threads can share one object and its connections.
 
     Args:
-        connections: How many are kept open.
+        connections: The number of connections to keep open to each server.
     """
 
     def __init__(self, connections: int) -> None:
@@ -50,13 +53,15 @@ class PublicObjects:
         self._pools: dict[str | None, urllib3.PoolManager] = {}
 
     def cat_file(self, url: str, start: int, end: int) -> bytes:
-        """Return the bytes of a range; fewer where the object ends. Nothing after the range is read.
+        """Return the bytes of a range, or fewer if the object ends earlier.
+
+        Nothing after the range is read.
 
         Raises:
             FileNotFoundError: There is no such object.
-            PermissionError: It is not public.
-            TimeoutError: It took longer than ``RLLTE_HUB_TIMEOUT``.
-            OSError: The server says something else, or cannot be reached.
+            PermissionError: The object is not public.
+            TimeoutError: The request took longer than ``RLLTE_HUB_TIMEOUT``.
+            OSError: The server returned another error, or cannot be reached.
         """
         import urllib3
 
@@ -72,25 +77,25 @@ class PublicObjects:
         for _ in range(_MAX_REDIRECTS + 1):
             answer = self._pool(url).request(
                 "GET", url, headers=headers, preload_content=False, decode_content=False, redirect=False,
-                retries=False, timeout=2 * limit_s,  # a wait that the limit is there to end
+                retries=False, timeout=2 * limit_s,  # longer than the limit, which acts first
             )  # fmt: skip
             with closing(answer):
                 if answer.status in (301, 302, 303, 307, 308) and "Location" in answer.headers:
                     url = urljoin(url, answer.headers["Location"])
                     continue
-                if answer.status == 416:  # it ends before the range
+                if answer.status == 416:  # the object ends before the range
                     return b""
                 if answer.status not in (200, 206):
                     text = f"{answer.status} {answer.reason or ''}".strip()
                     kinds = {401: PermissionError, 403: PermissionError, 404: FileNotFoundError}
                     raise kinds.get(answer.status, OSError)(text)
-                if answer.status == 200:  # a server that does not know ranges sends the object from its start
+                if answer.status == 200:  # the server ignores ranges and sends the whole object
                     _read(answer, start)
                 return _read(answer, end - start)
         raise OSError(f"302 more than {_MAX_REDIRECTS} redirections")
 
     def _pool(self, url: str) -> "urllib3.PoolManager":
-        """Return the connections to a server, through the proxy that the environment names for it."""
+        """Return the connection pool for a server; it uses the proxy that the environment sets."""
         import urllib3
 
         parts = urlsplit(url)
@@ -107,7 +112,7 @@ class PublicObjects:
 
 
 def _read(answer: "urllib3.BaseHTTPResponse", num_bytes: int) -> bytes:
-    """Return the next bytes of a body, fewer where it ends, and read no more of it."""
+    """Return the next bytes of a body, or fewer if it ends earlier; read nothing after them."""
     data = bytearray()
     while len(data) < num_bytes and (part := answer.read(min(_READ_SIZE, num_bytes - len(data)))):
         data += part
@@ -115,7 +120,7 @@ def _read(answer: "urllib3.BaseHTTPResponse", num_bytes: int) -> bytes:
 
 
 class _TimeLimit:
-    """Ends the connections of one request when its time is over, whatever the server is sending."""
+    """Closes the connections of one request after a time limit, even while the server is still sending."""
 
     def __init__(self, limit_s: float) -> None:
         self.expired = False
@@ -131,13 +136,13 @@ class _TimeLimit:
                 copy.shutdown(socket.SHUT_RDWR)
 
     def watch(self, connection: socket.socket) -> None:
-        """Let the limit end this connection, too."""
-        self._sockets.append(connection.dup())  # TLS takes the socket itself over
+        """Close this connection too when the limit expires."""
+        self._sockets.append(connection.dup())  # a copy, because TLS takes over the socket itself
         if self.expired:
             self._expire()
 
     def end(self) -> None:
-        """Leave the connections alone from here on."""
+        """Stop the timer and leave the connections open."""
         self._timer.cancel()
         for copy in self._sockets:
             copy.close()
@@ -151,7 +156,7 @@ def _time_limit(limit_s: float) -> Iterator[None]:
     """Limit the time of the request that this thread makes inside the block.
 
     Raises:
-        TimeoutError: The request was ended.
+        TimeoutError: The request exceeded the limit and was stopped.
     """
     limit = _limit_of_thread.limit = _TimeLimit(limit_s)
     try:
@@ -167,7 +172,7 @@ def _time_limit(limit_s: float) -> Iterator[None]:
 
 @functools.cache
 def _limited_pools() -> dict[str, Any]:
-    """Return urllib3's pools, whose connections the time limit of a request can end."""
+    """Return variants of urllib3's pool classes whose connections obey the time limit of a request."""
     import urllib3
     from urllib3.connection import HTTPConnection, HTTPSConnection
 
@@ -177,7 +182,7 @@ def _limited_pools() -> dict[str, Any]:
             _limit_of_thread.limit.watch(connection)
             return connection
 
-        def getresponse(self) -> Any:  # of a connection that was kept open, too
+        def getresponse(self) -> Any:  # a kept-open connection does not call _new_conn
             if self.sock is not None:
                 _limit_of_thread.limit.watch(self.sock)
             return super().getresponse()

@@ -1,4 +1,4 @@
-"""Verifying what is here against the catalogue, and pruning the cache."""
+"""Verify the local copies of artifacts against the catalogue, and prune the cache."""
 
 import shutil
 import time
@@ -14,7 +14,7 @@ from rllte.hub.store.cache import cache_path, find_problem
 from rllte.hub.store.catalogue import FILE, Artifact, Catalogue, read_catalogue
 from rllte.hub.store.source import Source, own_checkout, revisions_dir
 
-_BEING_WRITTEN_S = 3600.0  # a hidden file or folder that is younger may be a writer's
+_BEING_WRITTEN_S = 3600.0  # another process may still be writing a younger hidden file or folder
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Copy:
 
     Attributes:
         path: The file.
-        artifact: What it should be.
-        problem: How it differs from the catalogue; empty where it does not.
+        artifact: The artifact that the file should hold.
+        problem: How the file differs from the catalogue; empty if it does not differ.
     """
 
     path: Path
@@ -33,10 +33,13 @@ class Copy:
 
 
 def check_copies(source: Source, artifacts: Iterable[Artifact]) -> Iterator[Copy]:
-    """Hash every copy of these artifacts in the cache, and in the checkout unless a revision was named."""
+    """Hash and yield every copy of these artifacts in the cache and in the checkout.
+
+    Copies in the checkout are skipped if the source names a revision.
+    """
     for artifact in artifacts:
         places = [cache_path(artifact)]
-        if source.checkout is not None and source.commit is None:  # of another commit, it may differ
+        if source.checkout is not None and source.commit is None:  # files of another commit may differ
             places.insert(0, source.checkout / artifact.path)
         for path in places:
             if path.is_file():
@@ -44,7 +47,11 @@ def check_copies(source: Source, artifacts: Iterable[Artifact]) -> Iterator[Copy
 
 
 def pinned_revisions(forgotten: Collection[str] = ()) -> dict[str, list[str]]:
-    """Return the commits in use, each with the names by which it was asked for, but for some names."""
+    """Return the pinned commits, each with the revision names that it was requested by.
+
+    Args:
+        forgotten: Revision names to ignore, as if they were not pinned.
+    """
     pinned: dict[str, list[str]] = {}
     for file in _refs_files():
         repo, refs = git.read_refs_file(file)
@@ -55,11 +62,11 @@ def pinned_revisions(forgotten: Collection[str] = ()) -> dict[str, list[str]]:
 
 
 def unused_files(source: Source, forgotten: Collection[str] = ()) -> list[Path]:
-    """Return what pruning would delete: all that neither a pinned revision nor ``source`` needs.
+    """Return the paths that pruning would delete: those that no pinned revision and not ``source`` needs.
 
     Args:
-        source: What is used at present.
-        forgotten: Names of pinned revisions that are not to be kept.
+        source: The source in use now; its files are kept.
+        forgotten: Names of pinned revisions whose files need not be kept.
 
     Raises:
         HubError: The catalogue of ``source`` or of a pinned revision cannot be read.
@@ -72,7 +79,7 @@ def unused_files(source: Source, forgotten: Collection[str] = ()) -> list[Path]:
             catalogues.append(read_catalogue(folder))
         else:
             unused.append(folder)
-    if source.checkout != own_checkout() or (own_checkout() / FILE).exists():  # installed, there is none
+    if source.checkout != own_checkout() or (own_checkout() / FILE).exists():  # an installed package has none
         catalogues.append(source.catalogue)
     needed = {row["md5"] for catalogue in catalogues for row in catalogue.artifacts.values()}
     objects = sorted((cache_dir() / "md5").glob("*/*"))
@@ -89,7 +96,7 @@ def _is_being_written(path: Path) -> bool:
 
 
 def prune(paths: Iterable[Path]) -> None:
-    """Delete files and folders of the cache, but for downloads that are under way."""
+    """Delete files and folders of the cache, except for downloads in progress."""
     for path in paths:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -98,7 +105,11 @@ def prune(paths: Iterable[Path]) -> None:
 
 
 def check_pinned(revs: Iterable[str]) -> None:
-    """Raise a HubError if one of these revisions was never asked for."""
+    """Check that all of these revisions are pinned.
+
+    Raises:
+        HubError: One of them is not pinned.
+    """
     known = {rev for file in _refs_files() for rev in git.read_refs_file(file)[1]}
     for rev in revs:
         if rev not in known:
@@ -106,7 +117,7 @@ def check_pinned(revs: Iterable[str]) -> None:
 
 
 def forget(revs: Collection[str]) -> None:
-    """Take revisions back from those that pruning keeps."""
+    """Unpin revisions, so that pruning no longer keeps their files."""
     for file in _refs_files():
         git.forget(file, revs)
 
@@ -116,6 +127,6 @@ def _refs_files() -> list[Path]:
 
 
 def folder_size(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a folder."""
+    """Return the size in bytes of a file, or of all files in a folder."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.lstat().st_size for file in files if file.is_file())

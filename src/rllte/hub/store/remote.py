@@ -1,7 +1,7 @@
-"""DVC remotes, read by content hash: DVC's own settings and file systems, without its index of a repository.
+"""Read objects of DVC remotes by their content hash, with DVC's settings and file systems.
 
-The catalogue says the hash of every artifact, so nothing of a repository has to be parsed, and one request
-gives one object.
+The catalogue lists the hash of every artifact. Therefore DVC's index of the repository is not needed, and one
+request reads one object.
 """
 
 import functools
@@ -24,12 +24,12 @@ CONNECTIONS = 16
 
 @dataclass(frozen=True)
 class Remote(ABC):
-    """A place with objects named by their md5.
+    """A store of objects that are named by their md5.
 
     Attributes:
-        name: As ``dvc remote list`` prints it.
-        url: Where it is, without passwords.
-        caches: Folders of objects on this machine that are looked at first: DVC's own cache.
+        name: The name that ``dvc remote list`` prints.
+        url: The URL of the remote, without passwords.
+        caches: Local folders of objects that are searched before the remote: DVC's own cache.
     """
 
     name: str
@@ -42,39 +42,41 @@ class Remote(ABC):
     @property
     @abstractmethod
     def needs_network(self) -> bool:
-        """Whether objects come from another machine."""
+        """Whether objects are read from another machine."""
 
     @property
     @abstractmethod
     def gives_ranges(self) -> bool:
-        """Whether a part of an object can be read without the rest."""
+        """Whether a part of an object can be read without reading the rest."""
 
     @abstractmethod
     def read(self, md5: str, start: int, end: int) -> bytes:
-        """Return a range of an object's bytes by one request, as they are: nothing is verified here.
+        """Return a range of an object's bytes with one request, without verifying them.
 
         Raises:
             FileNotFoundError: There is no such object.
-            OSError: Or any error of the file system's own.
+            OSError: The object cannot be read. File systems may also raise errors of their own.
         """
 
     def prepare(self, sizes: dict[str, int]) -> dict[str, bytes]:
-        """Return those of many objects that one request brings all together; empty for most remotes.
+        """Return the bytes of objects, by md5, if the remote can read many with one request.
+
+        Most remotes cannot, and return an empty dict.
 
         Args:
-            sizes: The bytes of each object by its md5.
+            sizes: The size in bytes of each object, by md5.
         """
         return {}
 
 
 @dataclass(frozen=True)
 class ObjectRemote(Remote):
-    """A remote that a file system reads: a folder, or a server for objects.
+    """A remote that is read through a file system: a folder or an object store.
 
     Attributes:
-        prefix: What ``filesystem`` calls the folder of objects.
-        filesystem: Of fsspec, or ``PublicObjects``.
-        is_local: Whether that is this machine's.
+        prefix: The path of the folder of objects in ``filesystem``.
+        filesystem: A file system of fsspec, or ``PublicObjects``.
+        is_local: Whether the file system is on this machine.
     """
 
     prefix: str
@@ -91,15 +93,15 @@ class ObjectRemote(Remote):
     def read(self, md5: str, start: int, end: int) -> bytes:
         """Return a range of an object's bytes."""
         data = bytes(self.filesystem.cat_file(f"{self.prefix}/{_place(md5)}", start=start, end=end))
-        return data if len(data) <= end - start else data[start:end]  # a server may send all of it
+        return data if len(data) <= end - start else data[start:end]  # some servers ignore ranges
 
 
 @dataclass(frozen=True)
 class EmbeddedRemote(Remote):
-    """A remote that is a folder of the repository: its objects are files of a commit.
+    """A remote that is a folder of the repository, whose objects are files of a commit.
 
     Attributes:
-        repo: The repository, a folder or a URL.
+        repo: The folder or the URL of the repository.
         commit: The full hash of the commit.
         folder: The path of the folder of objects in the repository.
     """
@@ -116,7 +118,11 @@ class EmbeddedRemote(Remote):
         return git.is_url(self.repo)
 
     def read(self, md5: str, start: int, end: int) -> bytes:
-        """Return a range of an object's bytes: of the folder as it stands, else of the commit."""
+        """Return a range of an object's bytes.
+
+        In a checkout the file in the folder is read first. If it is missing, or the repository is at a URL,
+        git reads the file of the commit.
+        """
         if not self.needs_network:
             with suppress(FileNotFoundError):
                 return (Path(self.repo) / self.folder / _place(md5)).read_bytes()[start:end]
@@ -127,7 +133,7 @@ class EmbeddedRemote(Remote):
         return found[path][start:end]
 
     def prepare(self, sizes: dict[str, int]) -> dict[str, bytes]:
-        """Return many objects by one request to the server of a URL."""
+        """Return many objects with one request; empty if the repository is not at a URL."""
         if not self.needs_network:
             return {}
         paths = {f"{self.folder}/{_place(md5)}": md5 for md5 in sizes}
@@ -145,8 +151,8 @@ def open_remote(source: Source) -> Remote:
 
     Raises:
         UnknownNameError: The repository's DVC settings have no such remote.
-        MissingExtraError: Its kind needs a package that is not installed.
-        HubError: There is no default remote, or the settings are wrong or not allowed.
+        MissingExtraError: This type of remote needs a package that is not installed.
+        HubError: There is no default remote, or its settings are not valid or not allowed.
     """
     if source.checkout is None:
         config, name, folder = read_url_config(source.root, source.remote, str(source))
@@ -164,12 +170,12 @@ def open_remote(source: Source) -> Remote:
     return EmbeddedRemote(name, f"{objects} of {source}", caches, source.repo, source.commit or "", objects)
 
 
-if hasattr(os, "register_at_fork"):  # connections, and the threads that serve them, are the parent's
+if hasattr(os, "register_at_fork"):  # a child must not use its parent's connections and threads
     os.register_at_fork(after_in_child=open_remote.cache_clear)
 
 
 def _default_name(source: Source, config: Any) -> str:
-    """Return the remote of a checkout that the user named, or its default."""
+    """Return the name of the remote that the user chose, or of the checkout's default remote."""
     name = source.remote or config["core"].get("remote")
     if name is None:
         raise HubError(f"{source} has no default DVC remote. Name one of: {', '.join(config['remote'])}")
@@ -191,7 +197,7 @@ def _object_remote(config: Any, name: str, caches: tuple[Path, ...]) -> ObjectRe
 
 
 def _filesystem(config: Any, name: str) -> tuple[Any, str, bool]:
-    """Return DVC's file system of a remote, the remote's path in it, and whether it is this machine's."""
+    """Return DVC's file system for a remote, the path of the remote in it, and whether it is local."""
     from dvc.fs import RemoteMissingDepsError, get_cloud_fs
 
     try:
@@ -205,7 +211,7 @@ def _filesystem(config: Any, name: str) -> tuple[Any, str, bool]:
 
 
 def _folder_of_checkout(source: Source, remote: ObjectRemote) -> str | None:
-    """Return the path of a remote that is a folder of the repository, if a revision is asked for."""
+    """Return the path of a remote inside the repository; None if it is elsewhere or no revision is named."""
     path = Path(remote.prefix).parents[1]
     if source.commit is None or not remote.is_local or not path.is_relative_to(source.repo):
         return None
@@ -213,24 +219,24 @@ def _folder_of_checkout(source: Source, remote: ObjectRemote) -> str | None:
 
 
 def is_permanent(error: BaseException) -> bool:
-    """Return whether a read that failed so would fail again."""
+    """Return whether a read that failed with this error would fail again."""
     return isinstance(error, FileNotFoundError | PermissionError | HubError) or _lacks_credentials(error)
 
 
 def _lacks_credentials(error: BaseException) -> bool:
-    return "Credentials" in type(error).__name__  # botocore's NoCredentialsError and its kin
+    return "Credentials" in type(error).__name__  # such as botocore's NoCredentialsError
 
 
 def explain(error: BaseException, remote: Remote) -> str:
-    """Return what went wrong with a remote, and which of its settings to look at."""
+    """Return a text that says why a remote could not be read, and which of its settings to check."""
     text = " ".join(git.without_password(str(error)).split()) or type(error).__name__
     if isinstance(error, FileNotFoundError):
         return f"{remote} does not have it"
     if _lacks_credentials(error):
         return (
-            f"{remote} needs credentials and there are none: set access_key_id and secret_access_key by "
+            f"{remote} needs credentials, but none are set: set access_key_id and secret_access_key with "
             f"`dvc remote modify --local {remote.name} …`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; "
-            f"for a public bucket, allow_anonymous_login = true"
+            f"for a public bucket, set allow_anonymous_login = true"
         )
     if isinstance(error, PermissionError):
         words = {
@@ -240,5 +246,5 @@ def explain(error: BaseException, remote: Remote) -> str:
             "": "the credentials of this remote or the AWS_… variables",
         }
         place = next(place for word, place in words.items() if word in text.lower())
-        return f"{remote} refused to be read ({text}): look at {place}"
+        return f"{remote} refused access ({text}): check {place}"
     return f"{remote} cannot be read ({text})"

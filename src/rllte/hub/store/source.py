@@ -1,4 +1,4 @@
-"""Where artifacts come from: a repository, one of its revisions, and a DVC remote."""
+"""Sources: a repository at one of its revisions, and the DVC remote to download from."""
 
 import functools
 import os
@@ -24,8 +24,9 @@ class Source:
 
     Attributes:
         repo: The folder of a checkout, or the URL of a git repository.
-        rev: A tag, branch or commit; None is a checkout as it stands, or a URL's default branch.
-        remote: The name of a DVC remote; None is the repository's default.
+        rev: A tag, branch or commit. None means a checkout with its uncommitted changes, or the default
+            branch of a URL.
+        remote: The name of a DVC remote. None means the repository's default remote.
     """
 
     repo: str
@@ -40,24 +41,24 @@ class Source:
 
     @functools.cached_property
     def is_url(self) -> bool:
-        """Whether the repository is at a URL, not in a folder."""
+        """Whether the repository is given as a URL rather than as a folder."""
         return git.is_url(self.repo)
 
     @property
     def checkout(self) -> Path | None:
-        """The folder of the repository, unless it is at a URL."""
+        """The folder of the repository; None if the repository is at a URL."""
         return None if self.is_url else Path(self.repo)
 
     @functools.cached_property
     def commit(self) -> str | None:
-        """The full hash of the revision; None for a checkout as it stands."""
+        """The full hash of the commit; None for a checkout with its uncommitted changes."""
         if self.rev is None and self.checkout is not None:
             return None
         return git.resolve(self.repo, self.rev or "HEAD")
 
     @functools.cached_property
     def root(self) -> Path:
-        """A folder with the catalogue and the settings: the checkout, or the cache's folder of the commit."""
+        """The folder with the catalogue and the settings: the checkout, or a folder of the cache."""
         if self.commit is None:
             return Path(self.repo)
         folder = _revision_folder(self.repo, self.commit)
@@ -67,19 +68,20 @@ class Source:
 
     @property
     def catalogue(self) -> Catalogue:
-        """What the revision lists."""
+        """The catalogue of the revision."""
         return read_catalogue(self.root)
 
 
 def make_source(
     repo: str | os.PathLike[str] | None = None, rev: str | None = None, remote: str | None = None
 ) -> Source:
-    """Return a source; what is not given comes from ``RLLTE_HUB_REPO``, ``_REV`` and ``_REMOTE``.
+    """Return a source; ``RLLTE_HUB_REPO``, ``RLLTE_HUB_REV`` and ``RLLTE_HUB_REMOTE`` give the defaults.
 
     Args:
-        repo: A checkout, or any URL that git can fetch; by default the checkout that this package runs from.
+        repo: A checkout, or any URL that git can fetch. Without it and the variable, the source is the
+            checkout that this package runs from.
         rev: A tag, branch or commit.
-        remote: A remote of the repository's DVC settings.
+        remote: The name of a remote in the repository's DVC settings.
     """
     text = os.fspath(repo or os.environ.get("RLLTE_HUB_REPO") or own_checkout())
     if not git.is_url(text):
@@ -89,22 +91,25 @@ def make_source(
 
 
 def own_checkout() -> Path:
-    """Return the checkout that this package runs from, if it runs from one."""
+    """Return the folder of the checkout that this package runs from.
+
+    For a package that is not installed in editable mode, this folder is not a checkout.
+    """
     return Path(rllte.__path__[0]).parents[1]
 
 
 def revisions_dir() -> Path:
-    """Return the folder of the cache with the small files of each commit in use."""
+    """Return the folder of the cache that holds the catalogue and the settings of each commit in use."""
     return cache_dir() / "revisions"
 
 
 def _revision_folder(repo: str, commit: str) -> Path:
-    """Return the folder with the catalogue and the settings of a commit; git is asked for it once."""
+    """Return the folder with the catalogue and the settings of a commit; create it if needed."""
     folder = revisions_dir() / commit
     if not (folder / FILE).exists():
         files = git.read_files(repo, commit, _SMALL_FILES)
         if FILE not in files:
-            raise HubError(f"{git.without_password(repo)} at {commit[:12]} has no {FILE}, so it is no hub.")
+            raise HubError(f"{git.without_password(repo)} at {commit[:12]} has no {FILE}. It is not a hub.")
         with writing_cache(folder):
             _write_folder(folder, {path: data for path, data in files.items() if _KEPT.fullmatch(path)})
     return folder

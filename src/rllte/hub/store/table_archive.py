@@ -1,6 +1,6 @@
-"""Files of many tables: the curves and scores of all cells of one agent in one zip, for one request.
+"""Zip files that hold the curves and scores of all cells of one agent, so that one request fetches them.
 
-Each table is an artifact of its own as well; its bytes in the zip are the same, and are verified alike.
+Each table is also an artifact of its own. Its bytes in the zip are the same and are verified in the same way.
 """
 
 import io
@@ -12,13 +12,13 @@ from rllte.errors import HubError
 from rllte.hub.store.catalogue import Artifact
 from rllte.hub.store.source import Source
 
-ENOUGH_CELLS = 3  # of one agent, asked for one by one, before all are fetched at once
-ENOUGH_TABLES = 3  # of one agent, asked for together, for one file to be better than one for each
+ENOUGH_CELLS = 3  # after loads of this many cells of one agent, fetch the zip of all its cells
+ENOUGH_TABLES = 3  # if at least this many tables of one agent are wanted at once, fetch the zip
 _asked: dict[tuple[Source, str, str], set[str]] = {}
 
 
 def write(files: Iterable[tuple[str, bytes]]) -> bytes:
-    """Return files, by name, as a zip without dates: the same files always give the same bytes."""
+    """Return a zip of named files without dates, so that the same files always give the same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, data in files:
@@ -27,10 +27,10 @@ def write(files: Iterable[tuple[str, bytes]]) -> bytes:
 
 
 def read(data: bytes, tables: Iterable[Artifact]) -> Iterator[tuple[Artifact, bytes]]:
-    """Yield those tables that a zip has, with their bytes, not verified.
+    """Yield each of the tables that the zip contains, with its bytes, which are not verified.
 
     Raises:
-        HubError: It is no zip.
+        HubError: The bytes are not a zip file.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -39,11 +39,11 @@ def read(data: bytes, tables: Iterable[Artifact]) -> Iterator[tuple[Artifact, by
                 if sizes.get(table.path) == table.size:
                     yield table, archive.read(table.path)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
-        raise HubError(f"A file of tables is no zip: {error}") from None
+        raise HubError(f"A file of tables is not a zip file: {error}") from None
 
 
 def bundles(source: Source, artifacts: Iterable[Artifact]) -> list[tuple[Artifact, list[Artifact]]]:
-    """Return the zips that serve enough of these artifacts, each with those."""
+    """Return each zip that contains enough of these artifacts to be worth fetching, with those artifacts."""
     catalogue, wanted = source.catalogue, dict[tuple[str, str], list[Artifact]]()
     for artifact in artifacts:
         if artifact.seed is None:
@@ -55,7 +55,7 @@ def bundles(source: Source, artifacts: Iterable[Artifact]) -> list[tuple[Artifac
 
 
 def is_worthwhile(source: Source, artifact: Artifact) -> bool:
-    """Return whether so many cells of this agent were asked for that all should be fetched at once."""
+    """Return whether enough cells of this agent were loaded that all of them should be fetched at once."""
     names = artifact.benchmark, artifact.agent
     if artifact.env_id is None or artifact.seed is not None or source.catalogue.bundle(*names) is None:
         return False
