@@ -17,7 +17,7 @@ from rllte.extras import load
 from rllte.files import md5, sha256
 from rllte.hub.store.catalogue import read_catalogue
 from rllte.names import Cell, Run
-from rllte.publish.catalogue import build_catalogue
+from rllte.publish.catalogue import TIDY_TABLES, build_catalogue
 from rllte.recipes.project import Project
 from rllte.runner.additions import release_lines
 from rllte.runner.locks import read_lock
@@ -124,7 +124,7 @@ def test_catalogue_results_and_support_table_are_what_artifacts_and_settings_giv
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).symlink_to(stored_at(path))
     build_catalogue(tmp_path)
-    for name in ("catalogue.json", "docs/results.md", "README.md"):
+    for name in ("catalogue.json", "docs/reference/results.md", "README.md", *TIDY_TABLES.values()):
         assert (tmp_path / name).read_bytes() == (ROOT / name).read_bytes(), (
             f"{name}: run rllte-hub catalogue"
         )

@@ -16,6 +16,8 @@ EXTRA_OF = {
     "minigrid": "train",
     "matplotlib": "plot",
     "scipy": "plot",
+    "tensorboard": "logs",
+    "pandas": "pandas",
     "dvc_s3": "s3",
     "ray": "ray",
     "rich": "ray",

@@ -15,6 +15,7 @@ import pyarrow.parquet  # noqa: F401  # as pa.parquet
 
 from rllte.errors import HubError
 from rllte.files import write_bytes
+from rllte.names import Cell
 
 CURVES = pa.schema(
     [
@@ -137,3 +138,19 @@ def write_table(path: Path, table: pa.Table) -> None:
     if path.suffix not in (".csv", ".parquet"):
         raise HubError(f"{path} ends in {path.suffix!r}; use .csv or .parquet.")
     write_bytes(path, convert(table, path.suffix[1:]))
+
+
+def tidy(by_cell: Mapping[Cell, pa.Table], schema: pa.Schema) -> pa.Table:
+    """Return the tables of several cells as one, whose first columns are benchmark, agent and env_id.
+
+    Args:
+        by_cell: The tables.
+        schema: Their columns.
+    """
+    names = ("benchmark", "agent", "env_id")
+    whole = pa.schema([*((name, pa.string()) for name in names), *schema])
+    parts = [whole.empty_table()]
+    for cell, table in by_cell.items():
+        columns = [pa.array([getattr(cell, name)] * len(table), pa.string()) for name in names]
+        parts.append(pa.table([*columns, *table.columns], schema=whole))
+    return pa.concat_tables(parts).combine_chunks()

@@ -73,7 +73,7 @@ def test_every_published_cell_stands_on_the_page(published_hub):
     page = results_page(published_hub, list(read_catalogue(published_hub).cells.values()))
     assert "## minigrid / ppo" in page
     assert "| Empty-5x5-v0 | eval | 1,024 | 2 | 0." in page
-    assert page == (published_hub / "docs/results.md").read_text()
+    assert page == (published_hub / "docs/reference/results.md").read_text()
 
 
 def test_the_note_of_a_cell_stands_under_its_table(published_hub):

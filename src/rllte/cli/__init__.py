@@ -2,7 +2,7 @@
 
 import click
 
-from rllte.cli import browse, run, stages, store
+from rllte.cli import browse, compare, run, stages, store
 from rllte.cli.options import Group
 
 
@@ -20,5 +20,5 @@ def main(context: click.Context, repo: str | None, rev: str | None, remote: str 
     context.obj = {"repo": repo, "rev": rev, "remote": remote}
 
 
-for command in (*browse.COMMANDS, *store.COMMANDS, *run.COMMANDS, *stages.COMMANDS):
+for command in (*browse.COMMANDS, *compare.COMMANDS, *store.COMMANDS, *run.COMMANDS, *stages.COMMANDS):
     main.add_command(command)

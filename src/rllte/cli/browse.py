@@ -2,12 +2,11 @@
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
-from rllte.cli.options import as_json, current_source, source_and_cell, source_options, trust_repo
+from rllte.cli.options import as_json, cells_like, current_source, source_and_cell, source_options, trust_repo
 from rllte.errors import printable
 from rllte.extras import requires_extra
 from rllte.names import Run
@@ -22,7 +21,7 @@ from rllte.names import Run
 def list_cells(
     benchmark: str | None, agent: str | None, env_id: str | None, planned: bool, as_json: bool
 ) -> None:
-    """List the available cells: scale, budget, seeds, mean score and its bootstrap interval over seeds."""
+    """List the available cells: scale, budget, seeds, mean score and its 95 % interval over seeds."""
     status = "planned" if planned else "available"
     rows = current_source().catalogue.rows(status, benchmark, agent, env_id)
     if as_json:
@@ -76,43 +75,37 @@ def show(cell: str, as_json: bool) -> None:
 
 def _table_command(kind: str, help_text: str) -> click.Command:
     @click.command(name=kind, help=help_text)
-    @click.argument("cell")
+    @click.argument("cells", nargs=-1, required=True, metavar="CELL...")
     @click.option("--format", "form", type=click.Choice(["csv", "json", "parquet"]), default="csv")
     @click.option(
         "-o", "--output", type=click.File("wb"), default="-", help="A file; default: standard output."
     )
-    def command(cell: str, form: str, output: Any) -> None:
+    def command(cells: tuple[str, ...], form: str, output: Any) -> None:
         from rllte import tables
         from rllte.hub.store.cache import fetch
 
-        source, owner = source_and_cell(cell)
-        data = fetch(source, source.catalogue.artifact(owner, kind))
+        source, owners = current_source(), cells_like(cells)
         schema = {"curves": tables.CURVES, "scores": tables.SCORES}[kind]
-        output.write(tables.convert(tables.read_parquet(data, schema, cell), form))
+        found = [
+            tables.read_parquet(fetch(source, source.catalogue.artifact(owner, kind)), schema, str(owner))
+            for owner in owners
+        ]
+        table = found[0] if len(owners) == 1 else tables.tidy(dict(zip(owners, found, strict=True)), schema)
+        output.write(tables.convert(table, form))
 
     return command
 
 
-curves = _table_command("curves", "Print the learning curves of a CELL, one row per seed, split and point.")
-scores = _table_command("scores", "Print the scores of a CELL, one row per seed, split and episode.")
-
-
-@click.command()
-@click.argument("cells", nargs=-1, required=True, metavar="CELL...")
-@click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The image."
+curves = _table_command(
+    "curves",
+    "Print the learning curves of each CELL, one row per seed, split and point. A CELL may be a pattern, "
+    "such as 'dmc/*/cartpole*'; with several cells, the columns benchmark, agent and env_id come first.",
 )
-def plot(cells: tuple[str, ...], output: Path) -> None:
-    """Plot the evaluation curves of each CELL: mean and 95 % bootstrap interval over seeds."""
-    from rllte.hub.benchmark import BENCHMARK_CLASSES
-    from rllte.hub.figures import plot_curves
-
-    by_cell = {}
-    for cell in cells:
-        _, owner = source_and_cell(cell)
-        hub = BENCHMARK_CLASSES[owner.benchmark](**source_options())
-        by_cell[str(owner)] = hub.load_curves(owner.env_id, owner.agent)
-    click.echo(plot_curves(by_cell, output))
+scores = _table_command(
+    "scores",
+    "Print the scores of each CELL, one row per seed, split and episode. A CELL may be a pattern, such as "
+    "'dmc/*/cartpole*'; with several cells, the columns benchmark, agent and env_id come first.",
+)
 
 
 @click.command()
@@ -142,4 +135,4 @@ def play(run: str, num_episodes: int, trust_repo: bool) -> None:
     )
 
 
-COMMANDS = (list_cells, show, curves, scores, plot, play)
+COMMANDS = (list_cells, show, curves, scores, play)

@@ -1,5 +1,7 @@
 """Options that commands share, and the source and the checkout that commands work on."""
 
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +48,28 @@ def source_and_cell(text: str) -> tuple["Source", Cell]:
     """Return the current source and the cell ``benchmark/agent/env_id`` of its catalogue."""
     source = current_source()
     return source, source.catalogue.cell(*cell_parts(text))
+
+
+def cells_like(texts: Sequence[str]) -> list[Cell]:
+    """Return the cells of names and patterns; a pattern such as ``dmc/*/cartpole*`` means available cells.
+
+    Raises:
+        UnknownNameError: There is no such cell.
+        HubError: No available cell is like a pattern.
+    """
+    found: dict[str, Cell] = {}
+    for text in texts:
+        if not any(sign in text for sign in "*?["):
+            cell = source_and_cell(text)[1]
+            found[str(cell)] = cell
+            continue
+        rows = current_source().catalogue.rows("available")
+        cells = [Cell(row["benchmark"], row["agent"], row["env_id"]) for row in rows]
+        like = {str(cell): cell for cell in cells if fnmatchcase(str(cell), text)}
+        if not like:
+            raise HubError(f"No available cell is like {text!r}. See them with: rllte-hub list")
+        found |= like
+    return list(found.values())
 
 
 def this_folder() -> Path:

@@ -56,7 +56,7 @@ def tables(pipeline: str) -> None:
 
 @click.command()
 def catalogue() -> None:
-    """Write catalogue.json, docs/results.md, and the README's table of cells."""
+    """Write catalogue.json, tables/, the page of results and the README's table of cells."""
     with requires_extra(_PURPOSE):
         from rllte.publish.catalogue import build_catalogue
     build_catalogue(this_folder())

@@ -12,17 +12,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rllte.hub.benchmark import Atari, DMControl, MiniGrid, Procgen, available
     from rllte.hub.changes import diff
+    from rllte.hub.comparing import compare
+    from rllte.hub.references import load_references
 
-__all__ = ["Atari", "DMControl", "MiniGrid", "Procgen", "available", "diff"]
+_MODULES = {
+    **dict.fromkeys(("Atari", "DMControl", "MiniGrid", "Procgen", "available"), "benchmark"),
+    "compare": "comparing",
+    "diff": "changes",
+    "load_references": "references",
+}
+__all__ = ["Atari", "DMControl", "MiniGrid", "Procgen", "available", "compare", "diff", "load_references"]
 
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is first used, so that importing the package alone loads nothing."""
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from rllte.hub import benchmark, changes
+    from importlib import import_module
 
-    return getattr(changes if name == "diff" else benchmark, name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -2,11 +2,13 @@
 
 import copy
 import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from rllte.errors import HubError, UnknownNameError
 from rllte.extras import requires_extra
+from rllte.hub.arrays import Curves, ScoreMatrix
 from rllte.hub.store.cache import fetch
 from rllte.hub.store.source import make_source
 from rllte.names import Cell, Run
@@ -19,24 +21,12 @@ if TYPE_CHECKING:
     from rllte.agent.base import Agent
 
 
-class Curves(dict[str, "npt.NDArray[np.float32]"]):
-    """Learning curves: ``{"train": …, "eval": …}``, each ``(num_seeds, num_points)``.
-
-    Attributes:
-        train_steps: ``(num_points,)`` int64, the env step of each point of ``"train"``. The values of
-            ``"train"`` are NaN until the first training episode has ended.
-        eval_steps: ``(num_points,)`` int64, the env step of each point of ``"eval"``.
-    """
-
-    train_steps: "npt.NDArray[np.int64]"
-    eval_steps: "npt.NDArray[np.int64]"
-
-
 def available(
     benchmark: str | None = None,
     agent: str | None = None,
     env_id: str | None = None,
     *,
+    status: str = "available",
     repo: str | Path | None = None,
     rev: str | None = None,
 ) -> list[dict[str, Any]]:
@@ -46,6 +36,7 @@ def available(
         benchmark: Return only cells of this benchmark.
         agent: Return only cells of this agent.
         env_id: Return only cells of this environment.
+        status: ``"available"``; or ``"planned"``, for cells that have settings and no scores yet.
         repo: The repository to list, as in ``Benchmark``.
         rev: The revision to list, as in ``Benchmark``.
 
@@ -53,13 +44,14 @@ def available(
         Rows with ``benchmark``, ``agent``, ``env_id``, ``status``, ``scale``, ``num_train_steps``,
         ``num_seeds``, ``seeds``, ``num_episodes`` of each seed, ``policy_mode`` (``"sampled"`` or
         ``"deterministic"``), ``version`` and ``spec`` of the settings, the ``mean`` score over all seeds, and
-        the 95 % bootstrap ``interval`` of that mean over seeds. With two or three seeds the interval is the
-        range of their means; with one seed it is None.
+        the 95 % ``interval`` of that mean over seeds by Student's t (None with one seed).
 
     Raises:
-        UnknownNameError: No cell, available or planned, has one of these names.
+        UnknownNameError: No cell, available or planned, has one of these names, or there is no such status.
     """
-    rows = make_source(repo, rev).catalogue.rows("available", benchmark, agent, env_id)
+    if status not in ("available", "planned"):
+        raise UnknownNameError("status", status, ("available", "planned"))
+    rows = make_source(repo, rev).catalogue.rows(status, benchmark, agent, env_id)
     return copy.deepcopy(rows)
 
 
@@ -105,8 +97,9 @@ class Benchmark:
         """
         cell = self.source.catalogue.cell(self.name, agent, env_id)
         splits = _read_table(self._fetch(cell, "curves"), "curves", cell)
-        curves = Curves({name: splits[name][0].copy() for name in ("train", "eval")})
-        curves.train_steps, curves.eval_steps = (splits[name][1].copy() for name in ("train", "eval"))
+        curves = Curves({name: splits[name].returns.copy() for name in ("train", "eval")})
+        curves.train_steps, curves.eval_steps = (splits[name].axis.copy() for name in ("train", "eval"))
+        curves.seeds = splits["eval"].seeds.copy()
         return curves
 
     def load_scores(self, env_id: str, agent: str, split: str = "eval") -> "npt.NDArray[np.float32]":
@@ -128,7 +121,55 @@ class Benchmark:
         splits = _read_table(self._fetch(cell, "scores"), "scores", cell)
         if split not in splits:
             raise UnknownNameError("split", split, splits, where=str(cell))
-        return splits[split][0].copy()
+        return splits[split].returns.copy()
+
+    def load_score_matrix(
+        self,
+        agent: str,
+        env_ids: Sequence[str] | None = None,
+        normalize: bool | Mapping[str, tuple[float, float]] | None = None,
+        split: str = "eval",
+    ) -> ScoreMatrix:
+        """Load the final scores of an agent on several environments.
+
+        Args:
+            agent: The agent.
+            env_ids: The environments; by default all of the agent's available cells.
+            normalize: Whether returns are normalised by ``references/normalization.csv`` (0 is random play on
+                Atari and the lowest return elsewhere, 1 is the human score on Atari and the highest return
+                elsewhere); or the returns that become 0 and 1, ``{env_id: (low, high)}``.
+            split: ``"eval"``; Procgen also has ``"train_levels"``.
+
+        Returns:
+            ``{env_id: (num_seeds, num_episodes)}`` float64.
+
+        Raises:
+            UnknownNameError: There is no such agent, env_id or split.
+            MissingArtifactError: A cell is planned, or its file cannot be had.
+            HubError: The agent has no available cell, or an environment has no bounds.
+        """
+        from rllte.hub.references import load_bounds
+
+        catalogue = self.source.catalogue
+        if env_ids is None:
+            env_ids = [row["env_id"] for row in catalogue.rows("available", self.name, agent)]
+        if not env_ids:
+            raise HubError(f"{self.name}/{agent} has no available cell yet.")
+        bounds = normalize if isinstance(normalize, Mapping) else {}
+        if normalize is True:
+            bounds = load_bounds(self.source, self.name)
+        matrix = ScoreMatrix()
+        matrix.seeds = {}
+        for cell in (catalogue.cell(self.name, agent, env_id) for env_id in env_ids):
+            scores = self.load_scores(cell.env_id, agent, split).astype("float64")
+            if normalize:
+                if cell.env_id not in bounds:
+                    raise HubError(f"normalize has no bounds for {cell.env_id!r}.")
+                low, high = bounds[cell.env_id]
+                scores = (scores - low) / (high - low)
+            matrix[cell.env_id] = scores
+            matrix.seeds[cell.env_id] = list(catalogue.cells[str(cell)]["seeds"])
+        return matrix
 
     def load_models(
         self, env_id: str, agent: str, seed: int = 0, device: str = "cpu", *, trust_repo: bool = False
@@ -198,9 +239,17 @@ class Benchmark:
         return make_agent(spec, Run(cell, seed).seed, device)
 
 
+class _Split(NamedTuple):
+    """Returns ``(num_seeds, …)``, the axis that all rows share, and the seeds ``(num_seeds,)``."""
+
+    returns: "npt.NDArray[Any]"
+    axis: "npt.NDArray[Any]"
+    seeds: "npt.NDArray[Any]"
+
+
 @functools.lru_cache(maxsize=256)
-def _read_table(data: bytes, kind: str, cell: Cell) -> "dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]]":
-    """Return the returns ``(num_seeds, …)`` and the axis of each split.
+def _read_table(data: bytes, kind: str, cell: Cell) -> "dict[str, _Split]":
+    """Return the splits of a table by name.
 
     The result is cached, so the same bytes are decoded only once.
     """
@@ -227,8 +276,8 @@ def _read_table(data: bytes, kind: str, cell: Cell) -> "dict[str, tuple[npt.NDAr
 
 def _by_seed(
     seeds: "npt.NDArray[Any]", steps: "npt.NDArray[Any]", returns: "npt.NDArray[Any]", where: str
-) -> "tuple[npt.NDArray[Any], npt.NDArray[Any]]":
-    """Return the episode returns with one row for each seed, and the axis that all rows share."""
+) -> _Split:
+    """Return the rows of a split as one row for each seed."""
     starts = [0, *((seeds[1:] != seeds[:-1]).nonzero()[0] + 1).tolist()]
     if len(returns) % len(starts):
         raise HubError(f"{where}: {len(returns)} rows cannot be divided equally among {len(starts)} seeds.")
@@ -239,7 +288,7 @@ def _by_seed(
     axes = steps.reshape(shape)
     if (axes != axes[0]).any():
         raise HubError(f"{where}: the seeds have different steps or episodes.")
-    return returns.reshape(shape), axes[0]
+    return _Split(returns.reshape(shape), axes[0], of_row)
 
 
 class Atari(Benchmark):

@@ -21,11 +21,14 @@ from rllte.runner.recorded import collected, read_recorded, recorded_outputs
 CATALOGUE_VERSION = 2
 """The version of the catalogue's format. Version 1 (release 0.1.0) says published instead of available."""
 
+TIDY_TABLES = {"curves": "tables/curves.parquet", "scores": "tables/scores.parquet"}
+"""Files in git with the curves and the scores of all available cells, a row for each point or episode."""
+
 TABLE_BEGIN, TABLE_END = "<!-- support table: begin -->", "<!-- support table: end -->"
 
 
 def build_catalogue(root: Path) -> None:
-    """Write catalogue.json, docs/results.md, and the support table in README.md.
+    """Write catalogue.json, the page of results, the support table in README.md, and the tidy tables.
 
     Args:
         root: The folder of the checkout.
@@ -52,13 +55,27 @@ def build_catalogue(root: Path) -> None:
             cells.append(_available(project, cell, runs) if runs else _planned(cell, support))
         artifacts += _bundle(root, benchmark, agent)
     content = {"format": CATALOGUE_VERSION, "cells": cells, "artifacts": artifacts, "pipelines": pipelines}
-    texts = {
-        FILE: _one_row_a_line(content),
-        results.FILE: results.results_page(root, cells),
-        "README.md": _readme(root, cells),
+    files = {
+        FILE: _one_row_a_line(content).encode(),
+        results.FILE: results.results_page(root, cells).encode(),
+        "README.md": _readme(root, cells).encode(),
+        **{path: _tidy_table(root, cells, kind) for kind, path in TIDY_TABLES.items()},
     }
-    for path, text in texts.items():  # write only after all texts were made without an error
-        write_bytes(root / path, text.encode())
+    for path, data in files.items():  # write only after all were made without an error
+        write_bytes(root / path, data)
+
+
+def _tidy_table(root: Path, cells: list[dict[str, Any]], kind: str) -> bytes:
+    """Return the curves or scores of all available cells as one Parquet file."""
+    schema = {"curves": tables.CURVES, "scores": tables.SCORES}[kind]
+    available = [
+        Cell(row["benchmark"], row["agent"], row["env_id"]) for row in cells if row["status"] == "available"
+    ]
+    by_cell = {
+        cell: tables.read_parquet((root / cell.path(kind)).read_bytes(), schema, cell.path(kind))
+        for cell in available
+    }
+    return tables.to_parquet(tables.tidy(by_cell, schema))
 
 
 def _files(cell: Cell, runs: list[Run]) -> list[tuple[Cell | Run, str]]:

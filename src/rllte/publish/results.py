@@ -1,6 +1,5 @@
 """Build the page of results, which compares every available cell with published references."""
 
-import csv
 import math
 from pathlib import Path
 from typing import Any
@@ -8,22 +7,24 @@ from typing import Any
 import numpy as np
 
 from rllte import tables
+from rllte.hub.references import agent_steps, read_csv
 from rllte.hub.statistics import mean_interval
+from rllte.hub.store.source import Source
 from rllte.names import Cell
 from rllte.recipes.project import Project
 
-FILE = "docs/results.md"
+FILE = "docs/reference/results.md"
 _INTRODUCTION = """# Results
 
 Written by `rllte-hub catalogue` from the scores and `references/*.csv`; do not edit. How scores are made:
 [Protocol](protocol.md).
 
-Ours: mean of the final scores over seeds, at the budget of the cell. In brackets is the 95 % percentile
-bootstrap interval of that mean, which for so few seeds is no confidence interval to report
-([Formats](formats.md#catalogue)). Reference: mean and sample standard deviation over its seeds (how
-many) at the same env step, interpolated where needed. A ratio is ours / reference; the last column says
-how many of the reference's standard deviations ours is away, where it has three seeds or more: of so
-few, many deviations can be a small difference.
+"Ours" is the mean of the final scores over seeds, at the budget of the cell. The brackets hold the 95 %
+interval of that mean by Student's t over the seeds; a cell of one seed has none. "Reference" is the mean and
+the sample standard deviation over the reference's seeds, whose number follows in parentheses, at the same env
+step, interpolated between its points where needed. The ratio is ours / reference. The last column is the
+difference in standard deviations of the reference, if it has three seeds or more. With so few seeds, a
+difference of several standard deviations can still be small in absolute terms.
 """
 _SPLITS = {"eval": "unseen_levels", "train_levels": "train_levels"}
 """Our names of Procgen's splits, each with the name in the references."""
@@ -47,7 +48,7 @@ def results_page(root: Path, cells: list[dict[str, Any]]) -> str:
 def _section(root: Path, benchmark: str, agent: str, rows: list[dict[str, Any]]) -> str:
     references = [
         row
-        for row in _read(root, "learning_curves")
+        for row in read_csv(Source(str(root)), "learning_curves")
         if (row["benchmark"], row["agent"]) == (benchmark, agent)
     ]
     lines = [f"## {benchmark} / {agent}", ""]
@@ -108,7 +109,7 @@ def reference_at(
     """
     name = _SPLITS[split] if row["benchmark"] == "procgen" else split
     points = sorted(
-        (_env_step(point), float(point["mean"]), _deviation(point), float(point["n_seeds"]))
+        (agent_steps(point), float(point["mean"]), _deviation(point), float(point["n_seeds"]))
         for point in references
         if (point["env_id"], point["split"]) == (row["env_id"], name)
     )
@@ -125,23 +126,12 @@ def _deviation(point: dict[str, str]) -> float:
     return float(point["sd"]) if point["sd"] and int(point["n_seeds"]) > 1 else math.nan
 
 
-def _env_step(point: dict[str, str]) -> int:
-    """Convert the step of a reference's point, which may count frames of repeated actions, to env steps."""
-    frames = 2 if point["step_unit"] == "env frames (action repeat 2)" else 1
-    return int(point["step"]) // frames
-
-
 def _atari_scores(root: Path, env_ids: set[str]) -> list[str]:
     lines = ["Final scores of others, at their own budgets:", ""]
     lines += ["| environment | agent | mean | deviation | protocol | source |", "|:--|:--|--:|--:|:--|:--|"]
     return lines + [
         f"| {row['env_id']} | {row['agent']} | {row['mean']} | {row['sd'] or '–'} | {row['protocol']} | "
         f"{row['source']} |"
-        for row in _read(root, "atari_scores")
+        for row in read_csv(Source(str(root)), "atari_scores")
         if row["env_id"] in env_ids
     ]
-
-
-def _read(root: Path, name: str) -> list[dict[str, str]]:
-    with (root / f"references/{name}.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))

@@ -66,6 +66,13 @@ class Source:
             git.remember(self.repo, self.commit, self.commit, "commit")
         return folder
 
+    def read_file(self, path: str) -> bytes | None:
+        """Return a file of the repository at the revision, or None if it has no such file."""
+        if self.commit is None:
+            file = self.root / path
+            return file.read_bytes() if file.is_file() else None
+        return _read_file(self.repo, self.commit, path)
+
     @property
     def catalogue(self) -> Catalogue:
         """The catalogue of the revision."""
@@ -129,3 +136,8 @@ def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
             raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@functools.lru_cache(maxsize=8)
+def _read_file(repo: str, commit: str, path: str) -> bytes | None:
+    return git.read_files(repo, commit, (path,)).get(path)
