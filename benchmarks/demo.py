@@ -81,7 +81,7 @@ def main() -> None:
     if same:
         print("\nThe retrained run has the hashes of the catalogue.")
     elif there != here:
-        print(f"\nThe hashes differ, as they may: {there} and {here} (docs/formats.md, reproducibility).")
+        print(f"\nThe hashes differ, as they may: {there} and {here} (docs/explanation/determinism.md).")
     else:
         raise SystemExit(f"The hashes differ from the catalogue's, on the same kind of machine: {here}.")
 

@@ -133,7 +133,7 @@ class Agent(abc.ABC):
             watch: Called with the agent at each point of the curves and after each checkpoint.
 
         Returns:
-            The learning curves so far, with the columns of ``docs/formats.md``.
+            The learning curves so far, with the columns of ``docs/reference/formats.md``.
 
         Raises:
             HubError: The number is not positive and whole, ``resume`` belongs to another environment, other

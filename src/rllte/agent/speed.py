@@ -1,7 +1,7 @@
 """Optimisations that make training faster and change results by no more than rounding.
 
 The algorithms read the same without them. Each docstring says what its optimisation gains;
-docs/performance.md has the measurements. Two attributes of encoder classes belong here, too:
+docs/explanation/performance.md has the measurements. Two attributes of encoder classes belong here, too:
 ``memory_format`` is the layout in which an encoder takes a batch of observations, and ``backward_share``
 explains ``piece_size``.
 """

@@ -198,7 +198,7 @@ def add_legend(figure: "Figure", texts: Mapping[str, str] | None = None) -> None
         )
 
 
-def save(figure: "Figure", path: Path) -> Path:
+def save(figure: "Figure", path: str | Path) -> Path:
     """Write a figure; its text stays text in PDF and SVG files.
 
     Args:
@@ -213,7 +213,7 @@ def save(figure: "Figure", path: Path) -> Path:
     """
     from matplotlib import rc_context
 
-    path = path if path.suffix else path.with_suffix(".png")
+    path = Path(path) if Path(path).suffix else Path(path).with_suffix(".png")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):

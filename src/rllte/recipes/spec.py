@@ -12,7 +12,7 @@ from rllte.names import Cell, Run
 from rllte.recipes.checked import checked, has_default
 
 FORMAT_VERSION = 1
-"""The version of the file formats that docs/formats.md describes."""
+"""The version of the file formats that docs/reference/formats.md describes."""
 
 SCALES = ("published", "paper")
 
