@@ -112,8 +112,8 @@ def test_aggregates_are_rliables(case, name):
     result = aggregate(as_scores(case["matrix"]), name, num_draws=20_000)
     assert result.value == pytest.approx(answer["value"], abs=1e-9)
     spread = answer["high"] - answer["low"]
-    assert result.low == pytest.approx(answer["low"], abs=0.03 * spread)
-    assert result.high == pytest.approx(answer["high"], abs=0.03 * spread)
+    assert result.low == pytest.approx(answer["low"], abs=0.05 * spread)
+    assert result.high == pytest.approx(answer["high"], abs=0.05 * spread)
 
 
 @pytest.mark.parametrize("case", RLIABLE, ids=lambda case: case["name"])
@@ -124,7 +124,7 @@ def test_improvements_and_profiles_are_rliables(case):
     assert result.value == pytest.approx(answer["value"], abs=1e-9)
     spread = answer["high"] - answer["low"]
     assert (result.low, result.high) == pytest.approx(
-        (answer["low"], answer["high"]), abs=0.03 * spread + 0.005
+        (answer["low"], answer["high"]), abs=0.05 * spread + 0.005
     )
     profile = performance_profile(scores, np.array(case["thresholds"]))
     assert profile.tolist() == pytest.approx(case["profile"])

@@ -6,6 +6,7 @@ import signal
 import psutil
 import pytest
 
+from rllte.runner import batch
 from rllte.runner.locks import read_lock
 from tests.conftest import CELL, RUNS, wait_for
 from tests.runner.conftest import LOCK, hashes, is_clean, run, start
@@ -25,7 +26,7 @@ def test_a_killed_worker_is_replaced_and_goes_on_to_the_same_bytes(untrained, pu
     assert json.loads((untrained / RUNS[0].path("train")).read_text())["resumed_at_env_step"] == 512
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_coordinator_that_is_stopped_does_not_repeat_what_was_finished(untrained, published_hub, number):
     process = start(untrained, "--jobs", 1)
     errors = ""
@@ -59,3 +60,20 @@ def test_a_second_coordinator_says_who_the_first_is_and_stops(untrained):
     assert f"Another rllte-hub run is working on {untrained}: process {process.pid} on " in errors
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_signal_is_remembered_and_the_second_stops_at_once(number):
+    before = signal.getsignal(number)
+    with batch._Interrupts() as interrupts:
+        interrupts.finish_first = True
+        signal.raise_signal(number)
+        assert interrupts.asked
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_before_anything_runs_stops_at_once():
+    with batch._Interrupts(), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
