@@ -208,7 +208,7 @@ def _with_pulled(root: Path, plan: Plan, options: Options) -> Plan:
         return plan
     reason = "the remote does not have all of them"
     try:
-        record.pull(root, absent, options.remote)
+        record.pull(root, _targets(plan, absent), options.remote)
     except ConnectionError as error:
         reason = str(error)
     plan = Plan(root)
@@ -219,6 +219,15 @@ def _with_pulled(root: Path, plan: Plan, options: Options) -> Plan:
             f"`dvc repro`."
         )
     return plan
+
+
+def _targets(plan: Plan, absent: list[str]) -> list[str]:
+    """Return what to pull: a whole dvc.yaml file if nothing in it is stale, since DVC reads a file per target."""
+    stale = {address.partition(":")[0] for address in plan.reasons if address not in set(absent)}
+    files = [address.partition(":")[0] for address in absent]
+    return list(
+        dict.fromkeys(address if file in stale else file for address, file in zip(absent, files, strict=True))
+    )
 
 
 def _workspace(root: Path, options: Options) -> Workspace:
