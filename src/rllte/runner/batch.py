@@ -222,7 +222,7 @@ def _with_pulled(root: Path, plan: Plan, options: Options) -> Plan:
 
 
 def _targets(plan: Plan, absent: list[str]) -> list[str]:
-    """Return what to pull: a whole dvc.yaml file if nothing in it is stale, since DVC reads a file per target."""
+    """Return what to pull: a whole dvc.yaml file if nothing in it is stale, which DVC reads only once."""
     stale = {address.partition(":")[0] for address in plan.reasons if address not in set(absent)}
     files = [address.partition(":")[0] for address in absent]
     return list(
