@@ -39,7 +39,11 @@ def test_show_tells_settings_scores_and_what_regenerates(hub):
     assert facts["settings"]["hyperparameters"]["num_steps"] == 32
     assert facts["regenerate"] == "dvc repro pipelines/minigrid/ppo/dvc.yaml:collect@Empty-5x5-v0"
     assert len(facts["artifacts"]) == 10
-    assert "num_steps: 32" in run("show", CELL).stdout
+    text = run("show", CELL).stdout
+    assert "num_steps: 32" in text
+    assert text.index("mean: ") < text.index("settings:"), "scores come first"
+    assert "sha256" not in text
+    assert "sha256" in run("show", CELL, "--hashes").stdout
 
 
 def test_pull_makes_loads_independent_of_the_remote(hub):
@@ -79,6 +83,10 @@ def test_play_prints_returns_beside_the_published_mean(hub, num_episodes):
     ("arguments", "message"),
     [
         (["scores", "minigrid/ppo/Empty-5x5-v1"], "Did you mean 'Empty-5x5-v0'"),
+        (
+            ["list", "--benchmark", "minigrid", "--agent", "sac"],
+            "It runs on dmc; this benchmark has ppo, a2c.",
+        ),
         (["show", "minigrid/ppo"], "is not a cell. Write benchmark/agent/env_id"),
         (["play", "minigrid/ppo/Empty-5x5-v0"], "is not a run. Write CELL/seed-N"),
         (["pull", "atari/ppo/Pong-v5"], "is planned"),

@@ -42,9 +42,10 @@ def list_cells(
 
 @click.command()
 @click.argument("cell")
+@click.option("--hashes", is_flag=True, help="Also list the files with their hashes.")
 @as_json
-def show(cell: str, as_json: bool) -> None:
-    """Show a CELL: its budget, seeds, scores, settings, files, and the command that regenerates it."""
+def show(cell: str, hashes: bool, as_json: bool) -> None:
+    """Show a CELL: its scores, seeds, budget and settings, and the command that regenerates it."""
     from ruamel.yaml import YAML
 
     source, owner = source_and_cell(cell)
@@ -54,16 +55,24 @@ def show(cell: str, as_json: bool) -> None:
         for row in catalogue.artifacts.values()
         if (row["benchmark"], row["agent"], row.get("env_id")) == names
     ]
-    facts: dict[str, Any] = {
-        **catalogue.cells[str(owner)],
-        "settings": catalogue.pipelines.get(f"{owner.benchmark}/{owner.agent}", "no pipeline yet"),
-        "artifacts": [
-            {key: row[key] for key in ("path", "md5", "sha256", "size", "mean", "interval") if key in row}
-            for row in artifacts
-        ],
+    row = dict(catalogue.cells[str(owner)])
+    first = ("benchmark", "agent", "env_id", "status", "mean", "interval")
+    facts: dict[str, Any] = {key: row.pop(key) for key in first if key in row} | {
+        "scores": {
+            f"seed-{one['seed']}": {"mean": one["mean"], "interval": one["interval"]}
+            for one in artifacts
+            if "mean" in one
+        },
+        **row,
     }
     if artifacts:
         facts["regenerate"] = f"dvc repro {owner.stage_file}:collect@{owner.env_id}"
+    facts["settings"] = catalogue.pipelines.get(f"{owner.benchmark}/{owner.agent}", "no pipeline yet")
+    if hashes or as_json:
+        facts["artifacts"] = [
+            {key: one[key] for key in ("path", "md5", "sha256", "size", "mean", "interval") if key in one}
+            for one in artifacts
+        ]
     if as_json:
         click.echo(json.dumps(facts, indent=2))
     else:

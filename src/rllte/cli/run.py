@@ -56,10 +56,10 @@ def status(as_json: bool) -> None:
         click.echo(f"{states.count(state):6}  runs {state}")
     click.echo(f"{found['planned_cells']:6}  cells planned")
     for name, row in [*found["runs"].items(), *found["cells"].items()]:
-        if row["reasons"]:
+        if row["reasons"] and row["state"] != "missing":
             click.echo(f"{name}: {row['state']}: {'; '.join(row['reasons'][:3])}")
     if "missing" in states:
-        click.echo("Download what is missing with: dvc pull")
+        click.echo("The files of missing runs are recorded, but not here. Download them with: dvc pull")
     if found["hours_left"]:
         click.echo(f"About {found['hours_left']:.1f} hours of training are left, one run at a time.")
 

@@ -116,16 +116,16 @@ class Catalogue:
         rows = [row for row in self.cells.values() if row["benchmark"] == benchmark]
         agents = {row["agent"]: None for row in rows}
         if agent_name(agent) not in agents:
-            served = {row["benchmark"] for row in self.cells.values() if row["agent"] == agent_name(agent)}
-            hint = (
-                f"It runs on {', '.join(sorted(served))}; this benchmark has {', '.join(agents)}."
-                if served
-                else ""
-            )
-            raise UnknownNameError("agent", agent, agents, where=f"benchmark '{benchmark}'", hint=hint)
+            raise self._unknown_agent(benchmark, agent, agents)
         rows = [row for row in rows if row["agent"] == agent_name(agent)]
         env_ids = {row["env_id"]: None for row in rows}
         raise UnknownNameError("env_id", env_id, env_ids, where=f"benchmark '{benchmark}'")
+
+    def _unknown_agent(self, benchmark: str, agent: str, agents: Iterable[str]) -> UnknownNameError:
+        served = {row["benchmark"] for row in self.cells.values() if row["agent"] == agent_name(agent)}
+        hint = f"It runs on {', '.join(sorted(served))}; this benchmark has {', '.join(agents)}."
+        hint = hint if served else ""
+        return UnknownNameError("agent", agent, agents, where=f"benchmark '{benchmark}'", hint=hint)
 
     def artifact(self, owner: Cell | Run, kind: str) -> Artifact:
         """Return one artifact of an available cell or of one of its runs.
@@ -213,6 +213,8 @@ class Catalogue:
                 continue
             known = dict.fromkeys(row[kind] for row in found)
             found = [row for row in found if row[kind] == env_name(row["benchmark"], name)]
+            if not found and kind == "agent" and benchmark is not None:
+                raise self._unknown_agent(benchmark_name(benchmark), name, known)
             if not found:
                 raise UnknownNameError(kind, name, known)
         return [row for row in found if status in (None, row["status"])]
