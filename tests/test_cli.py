@@ -48,6 +48,9 @@ def test_show_tells_settings_scores_and_what_regenerates(hub):
 
 def test_pull_makes_loads_independent_of_the_remote(hub):
     assert "4 files" in run("pull", CELL).stderr
+    assert "3 files" in run("pull", f"{CELL}/seed-1").stderr
+    assert "4 files" in run("pull", "minigrid/*/Empty-5x*").stderr
+    assert "Unknown seed '7'" in run("pull", f"{CELL}/seed-7", code=1).stderr
     (hub / "remote").rename(hub / "away")
     assert MiniGrid().load_scores("Empty-5x5-v0", "ppo").shape == (2, 4)
     MiniGrid().load_models("Empty-5x5-v0", "ppo", 1)

@@ -1,16 +1,17 @@
 """Commands that download, verify, compare and delete artifacts: pull, verify, diff and cache."""
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rllte.cli.options import as_json, current_source, trust_repo
+from rllte.cli.options import as_json, cells_like, current_source, trust_repo
 from rllte.errors import HubError
 from rllte.extras import requires_extra
-from rllte.names import KINDS, Run, cell_parts
+from rllte.names import KINDS, Cell, Run, cell_parts
 
 if TYPE_CHECKING:
     from rllte.hub.store.catalogue import Artifact
@@ -29,7 +30,7 @@ def _artifacts(
     source: "Source", cells: Iterable[str], benchmark: str | None, everything: bool, kinds: Iterable[str]
 ) -> "list[Artifact]":
     catalogue = source.catalogue
-    owners = [catalogue.cell(*cell_parts(text)) for text in cells]
+    owners: list[Cell | Run] = [one for text in cells for one in _owners(text)]
     if everything or benchmark:
         rows = catalogue.rows("available", benchmark)
         if not rows:
@@ -39,11 +40,20 @@ def _artifacts(
         owners += [catalogue.cell(row["benchmark"], row["agent"], row["env_id"]) for row in rows]
     if not owners:
         raise click.UsageError("name a CELL, or --benchmark, or --all")
-    return [artifact for owner in dict.fromkeys(owners) for artifact in catalogue.files(owner, kinds)]
+    files = (artifact for owner in dict.fromkeys(owners) for artifact in catalogue.files(owner, kinds))
+    return list({artifact.path: artifact for artifact in files}.values())
+
+
+def _owners(text: str) -> "Sequence[Cell | Run]":
+    """Return the cells of a name or pattern, or the run of a name that ends in seed-<n>."""
+    if re.search(r"/seed-[^/]*$", text):
+        run = Run.parse(text)
+        return [Run(current_source().catalogue.cell(*cell_parts(str(run.cell))), run.seed)]
+    return cells_like([text])
 
 
 @click.command()
-@click.argument("cells", nargs=-1, metavar="[CELL]...")
+@click.argument("cells", nargs=-1, metavar="[CELL|RUN]...")
 @click.option("--benchmark", help="Pull all available cells of a benchmark.")
 @click.option("--all", "everything", is_flag=True, help="Pull all available cells.")
 @click.option("--kind", "kinds", default="curves,scores,models", show_default=True, callback=_kinds)
@@ -55,7 +65,10 @@ def _artifacts(
 def pull(
     cells: tuple[str, ...], benchmark: str | None, everything: bool, kinds: list[str], local_dir: Path | None
 ) -> None:
-    """Download the curves, scores and models of each CELL into the cache, several files at once."""
+    """Download the curves, scores and models of each CELL or RUN into the cache, several files at once.
+
+    A CELL may be a pattern, such as 'dmc/*/cartpole*'.
+    """
     from rllte.files import write_bytes
     from rllte.hub.store.cache import fetch, fetch_all
 

@@ -168,17 +168,17 @@ class Catalogue:
             for kind in ("curves", "scores")
         ]
 
-    def files(self, owner: Cell, kinds: Iterable[str]) -> list[Artifact]:
-        """Return the artifacts of a cell, and of all its runs, that have one of these kinds.
+    def files(self, owner: Cell | Run, kinds: Iterable[str]) -> list[Artifact]:
+        """Return the files of these kinds of a run, or of a cell.
 
-        Args:
-            owner: The cell.
-            kinds: Kinds of artifact. ``"curves"`` and ``"scores"`` give one file of the cell. ``"policy"``
-                and ``"model"`` give one file of each run.
+        A cell has curves and scores of its own; its other files are those of its runs.
 
         Raises:
             MissingArtifactError: The cell is planned.
+            UnknownNameError: The cell has no such seed.
         """
+        if isinstance(owner, Run):
+            return [self.artifact(owner, kind) for kind in kinds]
         self.artifact(owner, "scores")
         runs = [Run(owner, seed) for seed in self.cells[str(owner)]["seeds"]]
         return [
