@@ -54,6 +54,11 @@ class UnknownNameError(HubError):
         near = difflib.get_close_matches(self.name.lower(), by_lower, n=1, cutoff=0.5)
         if near:
             return f"Did you mean {by_lower[near[0]]!r}?"
+        # PongNoFrameskip-v4 and ALE/Pong-v5 mean Pong-v5
+        name = self.name.lower().rpartition("/")[2]
+        begins = [item for item in by_lower if name.startswith(item.rpartition("-v")[0] or item)]
+        if begins:
+            return f"Did you mean {by_lower[max(begins, key=len)]!r}?"
         if not self.known:
             return "None exist yet."
         shown = ", ".join(self.known[:8])

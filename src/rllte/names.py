@@ -100,6 +100,21 @@ class Cell:
         return f"data/{self}/{kind}.parquet"
 
 
+def checked_seed(seed: object) -> int:
+    """Return a seed as Python's int; it may be one of NumPy's integers.
+
+    Raises:
+        HubError: It is not a whole number from 0 to 2**31 - 1.
+    """
+    try:
+        number = -1 if isinstance(seed, bool) else operator.index(seed)  # type: ignore[arg-type]
+    except TypeError:
+        number = -1
+    if not 0 <= number <= MAX_SEED:
+        raise HubError(f"seed is {seed!r}; a seed is a whole number from 0 to {MAX_SEED:,}.")
+    return number
+
+
 @dataclass(frozen=True, order=True)
 class Run:
     """One training run: ``minigrid/ppo/Empty-6x6-v0/seed-0``."""
@@ -108,10 +123,7 @@ class Run:
     seed: int
 
     def __post_init__(self) -> None:
-        seed = operator.index(self.seed) if hasattr(self.seed, "__index__") else -1
-        if not 0 <= seed <= MAX_SEED:
-            raise HubError(f"seed is {self.seed!r}; a seed is a whole number from 0 to {MAX_SEED:,}.")
-        object.__setattr__(self, "seed", seed)  # converts NumPy's integers
+        object.__setattr__(self, "seed", checked_seed(self.seed))
 
     def __str__(self) -> str:
         return f"{self.cell}/seed-{self.seed}"
@@ -129,6 +141,11 @@ class Run:
         if not match:
             raise HubError(f"{text!r} is not a run. Write CELL/seed-N: minigrid/ppo/Empty-6x6-v0/seed-0")
         return cls(Cell.parse(match[1]), int(match[2]))
+
+    @property
+    def key(self) -> str:
+        """``env_id/seed-N``: the run's key in runs.yaml, and the end of its stages' names."""
+        return f"{self.cell.env_id}/seed-{self.seed}"
 
     def path(self, kind: str) -> str:
         """Return the path of one of this run's files, relative to the repository."""

@@ -11,6 +11,7 @@ import torch
 
 from rllte.errors import HubError, UnknownNameError
 
+_DEVICES = ("cpu", "cuda", "mps", "xpu")
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
 
@@ -24,7 +25,9 @@ def torch_device(device: str | torch.device) -> torch.device:
     try:
         found = torch.device(device)
     except (RuntimeError, TypeError):
-        raise UnknownNameError("device", device, ("cpu", "cuda", "cuda:0", "mps")) from None
+        raise UnknownNameError("device", device, _DEVICES) from None
+    if found.type not in _DEVICES:  # such as "meta", which holds no values
+        raise UnknownNameError("device", device, _DEVICES)
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
         raise HubError(

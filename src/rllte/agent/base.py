@@ -16,9 +16,10 @@ from tqdm import tqdm
 
 from rllte import tables
 from rllte.agent.evaluation import Envs, acting, play_episodes
-from rllte.agent.settings import TrainSettings, check_counts, whole_number
+from rllte.agent.settings import TrainSettings, check_ranges, whole_number
 from rllte.errors import HubError
 from rllte.files import write_bytes
+from rllte.names import checked_seed
 from rllte.seeding import env_seeds
 from rllte.torch_setup import deterministic_cudnn, keep_freed_memory, torch_device, torch_threads
 
@@ -65,7 +66,7 @@ class Agent(abc.ABC):
         env_name: str = "",
     ) -> None:
         self.config, self.settings, self.make_envs = config, settings, make_envs
-        check_counts(config, settings)
+        check_ranges(config, settings)
         self.env_name = env_name
         self.seed, self.device, self.num_train_steps = seed, torch_device(device), num_train_steps
         self.generator = torch.Generator(self.device).manual_seed(seed)
@@ -248,8 +249,10 @@ class Agent(abc.ABC):
             steps.
 
         Raises:
-            HubError: ``num_episodes`` is not a multiple of the number of seeds.
+            HubError: A seed is not a whole number from 0 to 2**31 - 1, or ``num_episodes`` is not a multiple of
+                the number of seeds.
         """
+        seeds = [checked_seed(seed) for seed in seeds]
         envs = self.make_envs(len(seeds), seeds, False)
         generator = torch.Generator(self.device).manual_seed(seeds[0])
         act = acting(self.policy, self.action_space, self.settings.deterministic, generator)

@@ -10,6 +10,7 @@ agent differs from the reference in four ways:
 * It bootstraps a truncated episode from the episode's own last observation.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,7 @@ from rllte.agent.losses import clipped_policy_loss, clipped_value_loss, log_prob
 from rllte.agent.networks import DiscretePolicy, ValueFunction, head, make_encoder
 from rllte.agent.onpolicy import OnPolicyAgent, OnPolicyConfig
 from rllte.agent.rollout import Batch
+from rllte.agent.settings import between, count, positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +37,11 @@ class DAACConfig(OnPolicyConfig):
         clip_range_vf: Largest change of a value from its old value in the clipped value loss.
     """
 
-    value_epochs: int
-    value_freq: int
-    adv_coef: float
-    clip_range: float
-    clip_range_vf: float
+    value_epochs: int = count(1, 1000)
+    value_freq: int = count()
+    adv_coef: float = between(0.0, math.inf)
+    clip_range: float = positive()
+    clip_range_vf: float = positive()
 
 
 class AdvantagePolicy(nn.Module):

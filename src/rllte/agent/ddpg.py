@@ -7,6 +7,7 @@ reference in three ways: its exploration noise is constant, its returns are one-
 noise to actions, neither in the target nor in the actor's loss.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 from rllte.agent.networks import TwinCritic, two_layers
 from rllte.agent.offpolicy import OffPolicyAgent, OffPolicyConfig, move_target
 from rllte.agent.replay import Transitions
+from rllte.agent.settings import between
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,7 @@ class DDPGConfig(OffPolicyConfig):
         exploration_noise: Standard deviation of the Gaussian noise that training adds to actions.
     """
 
-    exploration_noise: float
+    exploration_noise: float = between(0.0, math.inf)
 
 
 class DeterministicActor(nn.Module):

@@ -8,6 +8,7 @@ agent differs from the reference in three ways:
 * Steps of the running episode are sampled, too.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,7 @@ from rllte.agent.encoders import PixelCNN, orthogonal
 from rllte.agent.frame_replay import FrameReplay
 from rllte.agent.networks import TwinCritic, two_layers
 from rllte.agent.offpolicy import OffPolicyAgent, OffPolicyConfig, move_target
+from rllte.agent.settings import between, count
 from rllte.errors import HubError
 
 
@@ -37,15 +39,15 @@ class DrQv2Config(OffPolicyConfig):
         pad: Largest shift of an image, in pixels.
     """
 
-    update_interval: int
-    n_steps: int
-    width: int
-    feature_dim: int
-    std_start: float
-    std_end: float
-    std_steps: int
-    std_clip: float
-    pad: int
+    update_interval: int = count()
+    n_steps: int = count(1, 1000)
+    width: int = count(1, 4096)
+    feature_dim: int = count(1, 2**16)
+    std_start: float = between(0.0, math.inf)
+    std_end: float = between(0.0, math.inf)
+    std_steps: int = count()
+    std_clip: float = between(0.0, math.inf)
+    pad: int = count(0, 1000)
 
 
 class Trunk(nn.Sequential):

@@ -11,6 +11,7 @@ Paper: Espeholt et al., 2018, https://arxiv.org/abs/1802.01561. Reference code: 
 * It bootstraps a truncated episode from the episode's own last observation.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
@@ -23,6 +24,7 @@ from rllte.agent.encoders import ENCODERS
 from rllte.agent.evaluation import AsyncEnvs, Envs, sample_categorical
 from rllte.agent.networks import ActorCritic
 from rllte.agent.returns import vtrace
+from rllte.agent.settings import between, count, positive
 from rllte.errors import HubError
 
 
@@ -46,19 +48,19 @@ class IMPALAConfig:
         hidden_dim: Width of the hidden layer of actor and critic; 0 for no hidden layer.
     """
 
-    num_envs: int
-    num_steps: int
-    batch_size: int
-    learning_rate: float
-    rmsprop_alpha: float
-    rmsprop_eps: float
-    gamma: float
-    ent_coef: float
-    vf_coef: float
-    max_grad_norm: float
+    num_envs: int = count(1, 10_000)
+    num_steps: int = count()
+    batch_size: int = count()
+    learning_rate: float = positive(1.0)
+    rmsprop_alpha: float = between(0.0, 1.0)
+    rmsprop_eps: float = positive(1.0)
+    gamma: float = between(0.0, 1.0)
+    ent_coef: float = between(0.0, math.inf)
+    vf_coef: float = between(0.0, math.inf)
+    max_grad_norm: float = positive()
     encoder: str
-    feature_dim: int
-    hidden_dim: int
+    feature_dim: int = count(1, 2**16)
+    hidden_dim: int = count(0, 2**16)
 
 
 class Unrolls(NamedTuple):

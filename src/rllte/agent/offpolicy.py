@@ -11,6 +11,7 @@ from torch import nn
 from rllte.agent.base import Agent
 from rllte.agent.evaluation import Envs
 from rllte.agent.replay import Replay, StateReplay, Transitions
+from rllte.agent.settings import between, count, positive
 from rllte.errors import HubError
 
 
@@ -30,15 +31,15 @@ class OffPolicyConfig:
         hidden_dim: Width of the two hidden layers of every network.
     """
 
-    num_envs: int
-    buffer_size: int
-    learning_starts: int
-    batch_size: int
-    learning_rate: float
-    adam_eps: float
-    gamma: float
-    tau: float
-    hidden_dim: int
+    num_envs: int = count(1, 10_000)
+    buffer_size: int = count()
+    learning_starts: int = count(0)
+    batch_size: int = count()
+    learning_rate: float = positive(1.0)
+    adam_eps: float = positive(1.0)
+    gamma: float = between(0.0, 1.0)
+    tau: float = between(0.0, 1.0)
+    hidden_dim: int = count(1, 2**16)
 
 
 class OffPolicyAgent(Agent):

@@ -1,6 +1,7 @@
 """What on-policy agents with discrete actions share: collecting rollouts, and training on minibatches."""
 
 import abc
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from rllte.agent.evaluation import Envs
 from rllte.agent.moments import RewardScaler
 from rllte.agent.networks import ActorCritic
 from rllte.agent.rollout import Batch, Network, Rollout
+from rllte.agent.settings import between, count, positive
 from rllte.agent.speed import as_vector, backward_share, take_rows
 from rllte.errors import HubError, UnknownNameError
 
@@ -45,22 +47,22 @@ class OnPolicyConfig:
         hidden_dim: Width of the hidden layer of actor and critic; 0 for no hidden layer.
     """
 
-    num_envs: int
-    num_steps: int
-    batch_size: int
-    n_epochs: int
-    learning_rate: float
-    adam_eps: float
-    gamma: float
-    gae_lambda: float
+    num_envs: int = count(1, 10_000)
+    num_steps: int = count()
+    batch_size: int = count()
+    n_epochs: int = count(1, 1000)
+    learning_rate: float = positive(1.0)
+    adam_eps: float = positive(1.0)
+    gamma: float = between(0.0, 1.0)
+    gae_lambda: float = between(0.0, 1.0)
     normalize_advantage: str
     normalize_reward: bool = False
-    ent_coef: float
-    vf_coef: float
-    max_grad_norm: float
+    ent_coef: float = between(0.0, math.inf)
+    vf_coef: float = between(0.0, math.inf)
+    max_grad_norm: float = positive()
     encoder: str
-    feature_dim: int
-    hidden_dim: int
+    feature_dim: int = count(1, 2**16)
+    hidden_dim: int = count(0, 2**16)
 
 
 class OnPolicyAgent(Agent):

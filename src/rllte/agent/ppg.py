@@ -11,6 +11,7 @@ its "dual" architecture. This agent differs from the reference in six ways:
 * It bootstraps a truncated episode from the episode's own last observation.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from rllte.agent.losses import clipped_policy_loss, log_probs_and_entropy
 from rllte.agent.networks import DiscretePolicy, ValueFunction, head, make_encoder
 from rllte.agent.onpolicy import OnPolicyAgent, OnPolicyConfig
 from rllte.agent.rollout import Batch
+from rllte.agent.settings import between, count, positive
 from rllte.agent.speed import backward_share, take_rows
 from rllte.errors import HubError
 
@@ -41,12 +43,12 @@ class PPGConfig(OnPolicyConfig):
         beta_clone: Weight of the KL divergence from the policy before the auxiliary phase.
     """
 
-    clip_range: float
-    policy_updates: int
-    aux_epochs: int
-    aux_batch_size: int
-    aux_learning_rate: float
-    beta_clone: float
+    clip_range: float = positive()
+    policy_updates: int = count()
+    aux_epochs: int = count(1, 1000)
+    aux_batch_size: int = count()
+    aux_learning_rate: float = positive(1.0)
+    beta_clone: float = between(0.0, math.inf)
 
 
 class PhasicNetwork(nn.Module):

@@ -17,6 +17,7 @@ import torch
 from rllte.agent.losses import clipped_policy_loss, clipped_value_loss, log_probs_and_entropy
 from rllte.agent.onpolicy import OnPolicyAgent, OnPolicyConfig
 from rllte.agent.rollout import Batch
+from rllte.agent.settings import positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +29,8 @@ class PPOConfig(OnPolicyConfig):
         clip_range_vf: Largest change of a value from its old value in the clipped value loss.
     """
 
-    clip_range: float
-    clip_range_vf: float
+    clip_range: float = positive()
+    clip_range_vf: float = positive()
 
 
 class PPO(OnPolicyAgent):

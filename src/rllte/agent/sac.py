@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from rllte.agent.networks import TwinCritic, two_layers
 from rllte.agent.offpolicy import OffPolicyAgent, OffPolicyConfig, move_target
 from rllte.agent.replay import Transitions
+from rllte.agent.settings import between, count, positive
 from rllte.agent.speed import forward_pass, input_gradient, set_gradients
 
 
@@ -33,10 +34,10 @@ class SACConfig(OffPolicyConfig):
         log_std_max: Upper bound of the policy's log σ.
     """
 
-    target_update_interval: int
-    initial_temperature: float
-    log_std_min: float
-    log_std_max: float
+    target_update_interval: int = count()
+    initial_temperature: float = positive()
+    log_std_min: float = between(-100.0, 100.0)
+    log_std_max: float = between(-100.0, 100.0)
 
 
 class Actor(nn.Module):

@@ -37,7 +37,9 @@ def checked(kind: type[Any], values: object, where: str) -> Any:
         if name not in values:
             raise HubError(f"{where}{joint}{name} is missing.")
         _check_type(values[name], wanted, f"{where}{joint}{name}")
-    return kind(**{name: _plain(value, fields[name]) for name, value in values.items()})
+    return kind(
+        **{name: _plain(value, fields[name], f"{where}{joint}{name}") for name, value in values.items()}
+    )
 
 
 def has_default(field: dataclasses.Field[Any]) -> bool:
@@ -45,9 +47,12 @@ def has_default(field: dataclasses.Field[Any]) -> bool:
     return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
 
 
-def _plain(value: Any, wanted: Any) -> Any:
+def _plain(value: Any, wanted: Any, where: str) -> Any:
     """Convert a number to Python's int or float, as wanted; return any other value unchanged."""
-    return wanted(value) if wanted in _NUMBERS else value
+    try:
+        return wanted(value) if wanted in _NUMBERS else value
+    except OverflowError:
+        raise HubError(f"{where} is {reprlib.repr(value)}; no setting is so large.") from None
 
 
 def _check_type(value: object, wanted: Any, where: str) -> None:

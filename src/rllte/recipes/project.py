@@ -104,7 +104,7 @@ class Project:
             line: RunLine = checked(RunLine, values, where)
             run = Run(Cell(benchmark, agent, line.env_id), line.seed)
             if str(run) != f"{benchmark}/{agent}/{name}":
-                raise HubError(f"{where} is {values}; rename the key to {run.cell.env_id}/seed-{run.seed}.")
+                raise HubError(f"{where} is {values}; rename the key to {run.key}.")
             runs.append(run)
         return sorted(runs)
 

@@ -133,7 +133,7 @@ def add_lines(project: Project, lines: Lines) -> None:
     for names, some in _by_pipeline(lines):
         listed = project.listed(*names)
         envs = {**listed.envs, **{cell.env_id: line for cell, line in some.envs.items()}}
-        runs = {_name(run): {"env_id": run.cell.env_id, "seed": run.seed} for run in some.runs}
+        runs = {run.key: {"env_id": run.cell.env_id, "seed": run.seed} for run in some.runs}
         project.write_listed(*names, ListedRuns(envs, {**listed.runs, **runs}))
     for folder in _folders(lines):
         _move(project.root / _ASIDE / folder, project.root / folder)
@@ -147,7 +147,7 @@ def remove_lines(project: Project, lines: Lines) -> None:
     """
     for names, some in _by_pipeline(lines):
         listed = project.listed(*names)
-        cells, runs = {cell.env_id for cell in some.envs}, {_name(run) for run in some.runs}
+        cells, runs = {cell.env_id for cell in some.envs}, {run.key for run in some.runs}
         project.write_listed(
             *names,
             ListedRuns(
@@ -175,10 +175,6 @@ def take_back(project: Project) -> None:
 def _by_pipeline(lines: Lines) -> Iterable[tuple[tuple[str, str], Lines]]:
     for names in dict.fromkeys((cell.benchmark, cell.agent) for cell in lines.cells):
         yield names, lines.of({cell for cell in lines.cells if (cell.benchmark, cell.agent) == names})
-
-
-def _name(run: Run) -> str:
-    return f"{run.cell.env_id}/seed-{run.seed}"
 
 
 def _recorded(project: Project, cell: Cell) -> list[Run]:

@@ -56,7 +56,7 @@ def _state(reasons: list[Reason]) -> str:
 
 
 def _reasons(plan: Plan, run: Run, stages: Iterable[str] = ("train", "evaluate", "export")) -> list[Reason]:
-    names = (f"{stage}@{run.cell.env_id}/seed-{run.seed}" for stage in stages)
+    names = (f"{stage}@{run.key}" for stage in stages)
     reasons = (plan.reasons.get(f"{run.cell.stage_file}:{name}", []) for name in names)
     return [reason for part in reasons for reason in part]
 

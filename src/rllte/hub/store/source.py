@@ -90,7 +90,13 @@ def make_source(
         rev: A tag, branch or commit.
         remote: The name of a remote in the repository's DVC settings.
     """
-    text = os.fspath(repo or os.environ.get("RLLTE_HUB_REPO") or own_checkout())
+    try:
+        text = os.fspath(repo or os.environ.get("RLLTE_HUB_REPO") or own_checkout())
+    except TypeError:
+        raise HubError(f"repo is {repo!r}; expected the folder of a checkout or a git URL.") from None
+    for name, value in (("repo", text), ("rev", rev), ("remote", remote)):
+        if "\0" in str(value):
+            raise HubError(f"{name} is {value!r}; a name cannot have a NUL character.")
     if not git.is_url(text):
         text = str(Path(text).expanduser().absolute())
     rev, remote = rev or os.environ.get("RLLTE_HUB_REV"), remote or os.environ.get("RLLTE_HUB_REMOTE")
