@@ -11,10 +11,17 @@ from rllte.errors import HubError
 
 
 def cache_dir() -> Path:
-    """Return the folder of the cache: ``RLLTE_HUB_CACHE``, or ``rllte-hub`` in the user's cache folder."""
+    """Return the folder of the cache: ``RLLTE_HUB_CACHE``, or ``rllte-hub`` in the user's cache folder.
+
+    Raises:
+        HubError: The user has no home folder, and ``RLLTE_HUB_CACHE`` is not set.
+    """
     chosen = os.environ.get("RLLTE_HUB_CACHE")
     chosen = chosen or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "rllte-hub")
-    return Path(os.path.abspath(os.path.expanduser(chosen)))
+    folder = os.path.expanduser(chosen)
+    if folder.startswith("~"):  # HOME is not set, and the password database does not know the user
+        raise HubError(f"The folder {chosen} is not known: there is no home folder. Set RLLTE_HUB_CACHE.")
+    return Path(os.path.abspath(folder))
 
 
 def offline() -> bool:

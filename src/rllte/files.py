@@ -2,8 +2,8 @@
 
 import hashlib
 import os
+import secrets
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,18 +14,20 @@ if sys.platform != "win32":
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file atomically: write a temporary file in the same folder, then rename it."""
+    """Write a file atomically: write a temporary file in the same folder, then rename it.
+
+    The file gets the permissions that the process's umask leaves, so that a group can share a folder.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

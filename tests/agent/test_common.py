@@ -177,7 +177,7 @@ def test_version_is_raised_when_results_change(trained):
 @pytest.mark.parametrize("name", ["num_envs", "num_steps", "batch_size", "n_epochs", "num_points"])
 @pytest.mark.parametrize("number", [0, -3])
 def test_a_count_below_one_is_refused(name, number):
-    with pytest.raises(HubError, match=f"{name} is {number}; write 1 or more"):
+    with pytest.raises(HubError, match=f"{name} is {number}; write a number from 1 to "):
         make_agent("ppo", **{name: number})
 
 
@@ -238,6 +238,23 @@ def test_initial_weights_do_not_depend_on_the_number_of_threads(name):
         weights.append(policy_weights(make_agent(name, **({"hidden_dim": 256} if name == "sac" else {}))))
     torch.set_num_threads(before)
     assert torch.equal(*weights)
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "flipped", "foreign"])
+def test_a_damaged_checkpoint_is_put_aside_and_training_begins_again(damage, tmp_path, caplog):
+    path, whole = tmp_path / "resume.pt", tmp_path / "whole.pt"
+    make_agent("ppo").train(256, resume=whole)
+    data = bytearray(whole.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged = {
+        "empty": b"", "truncated": whole.read_bytes()[:-100], "flipped": bytes(data), "foreign": b"PK\x03\n",
+    }  # fmt: skip
+    path.write_bytes(damaged[damage])
+    agent = make_agent("ppo")
+    agent.train(256, resume=path)
+    assert "resume.pt is damaged; it is now resume.pt.damaged, and training begins again" in caplog.text
+    assert (tmp_path / "resume.pt.damaged").read_bytes() == damaged[damage]
+    assert path.read_bytes() == whole.read_bytes()
 
 
 def test_a_state_of_another_seed_is_refused(tmp_path):

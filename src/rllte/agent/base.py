@@ -1,7 +1,6 @@
 """The training loop that every agent shares: segments, points of the learning curve, checkpoints."""
 
 import abc
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,10 +14,10 @@ from torch import nn
 from tqdm import tqdm
 
 from rllte import tables
+from rllte.agent.checkpoint import read_checkpoint, write_checkpoint
 from rllte.agent.evaluation import Envs, acting, play_episodes
 from rllte.agent.settings import TrainSettings, check_ranges, whole_number
 from rllte.errors import HubError
-from rllte.files import write_bytes
 from rllte.names import checked_seed
 from rllte.seeding import env_seeds
 from rllte.torch_setup import deterministic_cudnn, keep_freed_memory, torch_device, torch_threads
@@ -142,8 +141,8 @@ class Agent(abc.ABC):
                 infinite or NaN.
         """
         total = self._num_updates(self.num_train_steps if num_train_steps is None else num_train_steps)
-        if resume is not None and Path(resume).exists():
-            self.load_state_dict(torch.load(resume, map_location="cpu", weights_only=True))
+        if resume is not None and (state := read_checkpoint(Path(resume))) is not None:
+            self.load_state_dict(state)
         points = set(np.linspace(0, total, self.settings.num_points + 1).round().astype(int)[1:].tolist())
         watchers: list[Callable[[Agent], None]] = []
         if log is not None:
@@ -158,7 +157,7 @@ class Agent(abc.ABC):
                 seeds, end = self._next_segment(total)
                 self._train_segment(seeds, end, points, bar, watchers)
                 if resume is not None:
-                    self._save(Path(resume))
+                    write_checkpoint(Path(resume), self.state_dict())
                 if watch is not None:
                     watch(self)
         return self.curves()
@@ -177,11 +176,6 @@ class Agent(abc.ABC):
         purpose, index = ("extend", self.num_updates) if updates_of_it else ("train", segment)
         seeds = env_seeds(self.seed, purpose, index, self.config.num_envs)
         return seeds, min(total, (segment + 1) * length)
-
-    def _save(self, resume: Path) -> None:
-        buffer = io.BytesIO()
-        torch.save(self.state_dict(), buffer)
-        write_bytes(resume, buffer.getvalue())
 
     def _train_segment(
         self,
@@ -249,8 +243,8 @@ class Agent(abc.ABC):
             steps.
 
         Raises:
-            HubError: A seed is not a whole number from 0 to 2**31 - 1, or ``num_episodes`` is not a multiple of
-                the number of seeds.
+            HubError: A seed is not a whole number from 0 to 2**31 - 1, or ``num_episodes`` is not a multiple
+                of the number of seeds.
         """
         seeds = [checked_seed(seed) for seed in seeds]
         envs = self.make_envs(len(seeds), seeds, False)

@@ -13,6 +13,7 @@ import torch
 
 from rllte import tables
 from rllte.agent.base import Agent
+from rllte.agent.checkpoint import read_checkpoint
 from rllte.errors import MissingArtifactError
 from rllte.files import write_bytes
 from rllte.names import Run
@@ -55,10 +56,8 @@ def train(root: Path, run: Run, watch: Callable[[Agent], None] | None = None) ->
 
 def _env_step(resume: Path, agent: Agent) -> int:
     """Return the env step of a checkpoint, or 0 if there is none."""
-    if not resume.exists():
-        return 0
-    state = torch.load(resume, map_location="cpu", weights_only=True)
-    return int(state["num_updates"]) * agent.steps_per_update
+    state = read_checkpoint(resume)
+    return 0 if state is None else int(state["num_updates"]) * agent.steps_per_update
 
 
 def _policy_bytes(agent: Agent, metadata: dict[str, Any]) -> bytes:

@@ -3,8 +3,8 @@
 import functools
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,7 +130,8 @@ def _revision_folder(repo: str, commit: str) -> Path:
 
 def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
+    temporary = folder.parent / f".new-{secrets.token_hex(6)}"
+    temporary.mkdir()  # with the permissions that the umask leaves, not mkdtemp's 0700: a group may share it
     try:
         for path, data in files.items():
             (temporary / path).parent.mkdir(parents=True, exist_ok=True)
