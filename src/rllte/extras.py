@@ -1,6 +1,9 @@
 """Optional packages: import them when they are needed, or raise an error that says what to install."""
 
 import importlib
+import logging
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -55,5 +58,25 @@ def load(target: str, purpose: str) -> Any:
         MissingExtraError: A package of an optional extra is missing.
     """
     module, _, attribute = target.partition(":")
-    with requires_extra(purpose):
+    with requires_extra(purpose), process_unchanged():
         return getattr(importlib.import_module(module), attribute)
+
+
+@contextmanager
+def process_unchanged() -> Iterator[None]:
+    """Undo what imports inside the block do to the process besides importing.
+
+    envpool sets ``MPLBACKEND``, which would turn off the plots of a user's notebook, and ``MPLCONFIGDIR``.
+    dm_control installs a handler of the root logger.
+    """
+    environment, root = dict(os.environ), logging.getLogger()
+    handlers, level, streams = list(root.handlers), root.level, (sys.stdout, sys.stderr)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(environment):
+            del os.environ[name]
+        os.environ.update(environment)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        sys.stdout, sys.stderr = streams

@@ -7,8 +7,9 @@ import gymnasium as gym
 import numpy as np
 
 from rllte.env.vector import Array, Infos
+from rllte.extras import process_unchanged
 
-with warnings.catch_warnings():  # dm_control's rendering packages warn when they are imported
+with process_unchanged(), warnings.catch_warnings():  # dm_control's rendering packages warn when imported
     warnings.simplefilter("ignore")
     from dm_control import suite
 
