@@ -117,6 +117,10 @@ def test_catalogue_results_and_support_table_are_what_artifacts_and_settings_giv
     for name in ("pipelines", "params.yaml", "dvc.lock", "references"):
         (tmp_path / name).symlink_to(ROOT / name)
     shutil.copy(ROOT / "README.md", tmp_path)
+    for path, digest in locked_outputs().items():
+        if path.startswith("metrics/"):
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).symlink_to(ROOT / "remote/files/md5" / digest[:2] / digest[2:])
     for path in ARTIFACTS:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).symlink_to(stored_at(path))

@@ -119,19 +119,19 @@ def verify(cells: tuple[str, ...], replay: str | None, trust_repo: bool, as_json
 
 def _replay(text: str, trust_repo: bool, as_json: bool) -> None:
     with requires_extra("Playing needs"):
-        from rllte.stages.playback import replay
+        from rllte.stages.playback import judge, replay
 
     source, run = current_source(), Run.parse(text)
     rows = replay(source, run, trust_repo=trust_repo)
-    differing = [row for row in rows if row["published"] != row["replayed"]]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     else:
-        for row in differing:
+        for row in (row for row in rows if row["published"] != row["replayed"]):
             returns = f"published {row['published']}, replayed {row['replayed']}"
             click.echo(f"{row['split']} episode {row['episode']}: {returns}")
-        click.echo(f"{run}: {len(rows) - len(differing)} of {len(rows)} returns are as published", err=True)
-    if differing:
+    verdict = judge(source, run, rows)
+    click.echo(f"{run}: {verdict.text}", err=True)
+    if not verdict.agrees:
         raise click.exceptions.Exit(1)
 
 

@@ -8,6 +8,7 @@ The aggregates over environments are those of Agarwal et al., 2021 (https://arxi
 tests compare them with that paper's library, rliable 1.2.0.
 """
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -91,8 +92,10 @@ def welch(first: Floats, second: Floats) -> Difference:
     value = float(np.mean(first) - np.mean(second))
     if min(len(first), len(second)) < 2 or (np.ptp(first) == 0 and np.ptp(second) == 0):
         return Difference(value, np.nan, np.nan, np.nan)
-    result = _stats().ttest_ind(first, second, equal_var=False)
-    low, high = result.confidence_interval(CONFIDENCE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # SciPy's, if one of the groups does not vary
+        result = _stats().ttest_ind(first, second, equal_var=False)
+        low, high = result.confidence_interval(CONFIDENCE)
     return Difference(value, float(low), float(high), float(result.pvalue))
 
 

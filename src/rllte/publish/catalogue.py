@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rllte import tables
-from rllte.errors import HubError
+from rllte.errors import HubError, MissingArtifactError
 from rllte.files import md5, sha256, write_bytes
 from rllte.hub.statistics import mean_interval
 from rllte.hub.store.catalogue import FILE
@@ -104,10 +104,21 @@ def _artifact(root: Path, owner: Cell | Run, kind: str, locked: dict[str, str]) 
     row = {**_file_facts(path, data, kind), **_names(cell)}
     if isinstance(owner, Run):
         row["seed"] = owner.seed
+        if kind == "policy":
+            row |= _machine(root, owner)
         if kind == "scores":
             returns = _returns(root, owner)
             row["mean"], row["interval"] = _summary(returns, returns)
     return row
+
+
+def _machine(root: Path, run: Run) -> dict[str, Any]:
+    """Return the machine that trained a run."""
+    name = run.path("train")
+    if not (root / name).exists():
+        raise MissingArtifactError(name, f"{name} is not here. Get it with: dvc pull {name}")
+    cost = json.loads((root / name).read_text(encoding="utf-8"))
+    return {key: cost[key] for key in ("cpu", "gpu", "num_threads") if key in cost}
 
 
 def _bundle(root: Path, benchmark: str, agent: str) -> list[dict[str, Any]]:

@@ -1,15 +1,18 @@
 """Play the stored evaluation of a run again, with the model that users load."""
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rllte import tables, torchscript
+from rllte.hub.statistics import welch
 from rllte.hub.store.cache import fetch
 from rllte.hub.store.source import Source
 from rllte.names import Run
 from rllte.recipes.project import Project
 from rllte.stages.evaluate import play
+from rllte.stages.train import cpu_name
 
 
 def replay(source: Source, run: Run, *, trust_repo: bool = False) -> list[dict[str, Any]]:
@@ -50,3 +53,55 @@ def replay(source: Source, run: Run, *, trust_repo: bool = False) -> list[dict[s
                 }
             )
     return rows
+
+
+LEVEL = 0.01
+"""Level of the test by which replayed returns are told from published ones."""
+
+
+class Verdict(NamedTuple):
+    """What a replay shows.
+
+    Attributes:
+        agrees: Whether all returns are equal, or their means are compatible.
+        text: The same in words, with both means and both processors unless all returns are equal.
+    """
+
+    agrees: bool
+    text: str
+
+
+def judge(source: Source, run: Run, rows: list[dict[str, Any]]) -> Verdict:
+    """Judge a replay: the same returns, other returns with compatible means, or means that differ.
+
+    Another processor rounds sums differently, so an episode may take another course there. Then the means of
+    each split are compared by Welch's test at ``LEVEL``.
+
+    Args:
+        source: Where the run is published.
+        run: The run.
+        rows: What ``replay`` returned.
+    """
+    equal = sum(row["published"] == row["replayed"] for row in rows)
+    counted = f"{equal} of {len(rows)} returns are as published"
+    if equal == len(rows):
+        return Verdict(True, counted)
+    row = source.catalogue.artifacts[run.path("policy")]
+    published_on = row.get("cpu", "a processor that the catalogue does not name")
+    agrees, lines = True, [f"{counted}. Published from {published_on}; this is {cpu_name()}."]
+    for split in dict.fromkeys(row["split"] for row in rows):
+        pairs = [(row["published"], row["replayed"]) for row in rows if row["split"] == split]
+        published, replayed = np.array(pairs, np.float64).T
+        difference = welch(replayed, published)
+        if math.isnan(difference.p_value):  # no return varies
+            compatible = math.isclose(published.mean(), replayed.mean(), rel_tol=1e-3)
+            test = "no return varies"
+        else:
+            compatible = difference.p_value >= LEVEL
+            test = f"Welch's test, p = {difference.p_value:.3g}, level {LEVEL}"
+        agrees &= compatible
+        lines.append(
+            f"{split}: mean {published.mean():.4g} published, {replayed.mean():.4g} replayed: "
+            f"{'compatible' if compatible else 'they differ'} ({test})."
+        )
+    return Verdict(agrees, "\n".join(lines))

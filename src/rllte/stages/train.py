@@ -77,7 +77,7 @@ def _cost(agent: Agent, first_step: int, seconds: float) -> dict[str, Any]:
         "num_threads": agent.settings.num_threads,
         "device": str(agent.device),
         **({"gpu": torch.cuda.get_device_name(agent.device)} if on_gpu else {}),
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
@@ -101,7 +101,8 @@ def load_policy(root: Path, run: Run, spec: Spec) -> Agent:
     return agent
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """Return the name of this machine's processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
