@@ -28,7 +28,7 @@ def test_own_scores_are_compared_by_welchs_test():
     (pair,) = task.pairs
     assert pair.names == ("mine", "sac")
     assert pair.difference == welch(mine, theirs)
-    assert pair.verdict.startswith("mine is lower than sac by ")
+    assert pair.verdict.startswith("mine is lower than sac with ")
     assert f"with 3 and {len(theirs)} seeds" in pair.verdict
     assert task.groups["mine"].mean.value == 110.0
     assert task.groups["sac"].scores.tolist() == theirs.tolist()
@@ -37,7 +37,7 @@ def test_own_scores_are_compared_by_welchs_test():
 
 def test_a_higher_agent_is_called_higher():
     result = compare({"mine": {CHEETAH: [5000.0, 5001.0, 5002.0]}}, benchmark="dmc", agents=["sac"])
-    assert result.tasks[0].pairs[0].verdict.startswith("mine is higher than sac by ")
+    assert result.tasks[0].pairs[0].verdict.startswith("mine is higher than sac with ")
 
 
 def test_a_difference_that_cannot_be_told_says_how_many_seeds_would():
@@ -45,7 +45,9 @@ def test_a_difference_that_cannot_be_told_says_how_many_seeds_would():
     result = compare({"mine": {CHEETAH: theirs + theirs.std()}}, benchmark="dmc", agents=["sac"])
     verdict = result.tasks[0].pairs[0].verdict
     assert "mine and sac are not told apart" in verdict
-    assert "seeds each would tell a difference of this size in 80 % of cases" in verdict
+    assert "seeds each would tell them apart in 80 % of cases" in verdict
+    result = compare({"mine": {CHEETAH: theirs[:2]}}, benchmark="dmc", agents=["sac"])
+    assert "seeds each would" not in result.tasks[0].pairs[0].verdict, "two seeds say little of the spread"
 
 
 def test_scores_of_episodes_are_averaged_for_each_seed():
@@ -87,7 +89,10 @@ def test_a_table_of_training_returns_is_said_to_be_one():
     result = compare({"mine": {CHEETAH: table}}, benchmark="dmc", agents=["sac"])
     assert result.tasks[0].groups["mine"].scores.tolist() == [1.0, 3.0]
     assert any("mine has returns of training episodes" in note for note in result.notes)
-    assert any("the runs of mine end at 200,000 to 210,000 env steps" in note for note in result.notes)
+    assert any(
+        "The runs of mine end at 200,000 to 210,000 env steps; seed 0 is the shortest" in note
+        for note in result.notes
+    )
 
 
 def test_agents_of_the_hub_are_compared_over_the_environments_that_both_have():
@@ -140,14 +145,81 @@ def test_unlike_protocols_are_said():
         (
             {"mine": {CHEETAH: np.zeros((2, 3, 4))}},
             ["sac"],
-            r"have shape \(2, 3, 4\); expected \(num_seeds,\)",
+            r"must be numbers of shape \(num_seeds,\) or \(num_seeds, num_episodes\)",
         ),
         ({"mine": {"humanoid_run": [1.0]}}, ["sac"], "There is no environment that all agents have"),
+        ({"mine": {CHEETAH: [1.0]}}, ["drqv2"], "drqv2: none"),
     ],
 )
 def test_what_cannot_be_compared_is_an_error(own, agents, message):
     with pytest.raises(HubError, match=message):
         compare(own, benchmark="dmc", agents=agents)
+
+
+@pytest.mark.parametrize("results", [[[1.0, 2.0], [3.0]], ["a", "b"], 5.0, []])
+def test_results_that_are_no_numbers_are_an_error(results):
+    with pytest.raises(HubError, match="The results of 'mine' on 'cheetah_run' must be numbers of shape"):
+        compare({"mine": {CHEETAH: results}}, benchmark="dmc", agents=["sac"])
+
+
+def test_own_results_without_a_name_are_an_error_that_shows_the_form():
+    with pytest.raises(HubError, match=r"Own results are by agent and environment: .*cheetah_run"):
+        compare({CHEETAH: [1.0, 2.0]}, benchmark="dmc", agents=["sac"])
+
+
+def test_a_misspelt_environment_is_an_error_and_one_that_is_not_there_is_said():
+    with pytest.raises(UnknownNameError, match="Did you mean 'cheetah_run'"):
+        compare({"mine": {CHEETAH: [1.0, 2.0], "cheetah_rum": [1.0]}}, benchmark="dmc", agents=["sac"])
+    result = compare({"mine": {CHEETAH: [1.0, 2.0], "humanoid_run": [1.0]}}, benchmark="dmc", agents="sac")
+    assert "Not compared, as an agent has no available cell there: humanoid_run." in result.notes
+
+
+def own_table(*runs, split="eval", num_episodes=5):
+    """Return a table of runs, each a list of (env_step, episode_return)."""
+    rows = [
+        {
+            "seed": seed,
+            "split": split,
+            "env_step": step,
+            "episode_return": value,
+            "num_episodes": num_episodes,
+        }  # fmt: skip
+        for seed, run in enumerate(runs)
+        for step, value in run
+    ]
+    return pa.Table.from_pylist(rows)
+
+
+def test_a_logged_point_comes_back_exactly_and_others_are_interpolated():
+    points = own_table([(0, 0), (200_000, 600), (400_000, 900)], [(0, 0), (400_000, 800)])
+    result = compare({"mine": {CHEETAH: points}}, benchmark="dmc", agents=["sac"])
+    assert result.tasks[0].env_step == 200_000
+    assert result.tasks[0].groups["mine"].scores.tolist() == [600.0, 400.0]
+
+
+def test_a_budget_before_the_hubs_first_point_is_said():
+    result = compare({"mine": {CHEETAH: own_table([(0, 0), (1000, 5)])}}, benchmark="dmc", agents=["sac"])
+    assert "cheetah_run: sac has its first point at 4,000 env steps, whose value is taken." in result.notes
+
+
+def test_single_training_episodes_are_averaged_over_the_last_ten():
+    run = [(10_000 * i, float(i)) for i in range(1, 21)]
+    table = own_table(run, split="train", num_episodes=1)
+    result = compare({"mine": {CHEETAH: table}}, benchmark="dmc", agents=["sac"])
+    assert result.tasks[0].groups["mine"].scores.tolist() == [15.5]  # the mean of 11 to 20
+    assert any("single episodes as means of the last 10" in note for note in result.notes)
+
+
+def test_copies_and_too_many_seeds_are_asked_about():
+    notes = compare({"mine": {CHEETAH: [1.0, 1.0, 2.0]}}, benchmark="dmc", agents=["sac"]).notes
+    assert any("some seeds of mine have the same score" in note for note in notes)
+    notes = compare({"mine": {CHEETAH: np.arange(100.0)}}, benchmark="dmc", agents=["sac"]).notes
+    assert any("mine has 100 seeds. Are they episodes?" in note for note in notes)
+
+
+def test_several_tests_are_said_to_be_several():
+    result = compare(benchmark="minigrid", agents=["ppo", "a2c"], env_ids=["Empty-5x5-v0", "Empty-6x6-v0"])
+    assert "2 differences are tested at 5 % each, not corrected for their number." in result.notes
 
 
 def test_a_planned_cell_cannot_be_compared():
@@ -165,6 +237,7 @@ def test_a_comparison_is_printed_in_four_forms():
     )
     for form in (text, markdown):
         assert "2 [-0.4841, 4.484] (3)" in form
+        assert "Mean over seeds [95 % interval by Student's t] (number of seeds)." in form
         assert "cheetah_run: mine is lower than sac" in form
     assert "| environment | env steps | mine | sac |" in markdown
     assert r"cheetah\_run & " in latex

@@ -163,7 +163,7 @@ def test_the_command_compares_own_logs(tmp_path):
         text = f"env_step,episode_return\n0,0\n200000,{100 + seed}\n"
         (tmp_path / f"runs/cheetah_run/seed-{seed}.csv").write_text(text)
     output = invoke("compare", "dmc/sac", "--mine", tmp_path / "runs", "-o", tmp_path / "a.png").stdout
-    assert "cheetah_run: mine is lower than sac by " in output
+    assert "cheetah_run: mine is lower than sac with " in output
     assert (tmp_path / "a.png").exists()
     folder = tmp_path / "runs/cheetah_run"
     for option, sign in (("--json", '"benchmark": "dmc"'), ("--markdown", "|:--|"), ("--latex", "\\toprule")):
@@ -177,6 +177,8 @@ def test_the_command_says_what_it_cannot_compare(tmp_path):
     (tmp_path / "runs").mkdir()
     result = invoke("compare", "dmc/sac", "--mine", tmp_path / "runs", code=1)
     assert "has no folder for an environment. Name the environment with --env" in result.stderr
+    result = invoke("compare", "dmc/sac", "--mine", tmp_path / "nowhere", code=1)
+    assert "nowhere does not exist" in result.stderr
     assert "needs two parts: benchmark/agent" in invoke("compare", "sac", code=2).stderr
     assert (
         "agents of several benchmarks: dmc, minigrid"

@@ -150,6 +150,26 @@ def test_what_stable_baselines3_wrote_is_read(kind, tmp_path):
     assert 8 < curves[split].min() <= curves[split].max() <= 500  # CartPole's returns are lengths
 
 
+def test_a_run_with_logs_of_several_kinds_is_one_run_and_a_split_can_be_chosen():
+    with warnings.catch_warnings():  # TensorBoard's own
+        warnings.simplefilter("ignore")
+        table = logs.read(SB3)
+        evaluations = logs.read(SB3, split="eval")
+    assert {(row["seed"], row["split"]) for row in table.to_pylist()} == {
+        (seed, split) for seed in range(3) for split in ("train", "eval")
+    }
+    rows_of = [row for row in table.to_pylist() if row["split"] == "eval"]
+    assert rows_of == evaluations.to_pylist()
+    assert {row["num_episodes"] for row in rows_of} == {5}, "evaluations.npz, not the event file's means"
+    with pytest.raises(HubError, match="has no log of the split 'eval', only of train"):
+        logs.read(SB3 / "seed-0/monitor", split="eval")
+
+
+def test_files_with_semicolons_are_read(tmp_path):
+    table = logs.read(write(tmp_path / "mine.csv", CURVE.replace(",", ";")))
+    assert rows(table, "env_step", "episode_return") == [(10, 1.5), (20, 2.5)]
+
+
 def test_what_cleanrl_wrote_is_read():
     with warnings.catch_warnings():  # TensorBoard's own
         warnings.simplefilter("ignore")
@@ -168,6 +188,9 @@ def test_runs_are_put_on_one_grid_by_the_last_value_at_or_before_each_point(tmp_
     curves = logs.to_curves(table, num_points=3)
     assert curves.eval_steps.tolist() == [5, 10, 15]
     assert curves["eval"].tolist() == [[1, 2, 2], [10, 10, 30]]
+    curves = logs.to_curves(table)  # all steps of both within the common range
+    assert curves.eval_steps.tolist() == [5, 10, 12, 15]
+    assert curves["eval"].tolist() == [[1, 2, 2, 2], [10, 10, 20, 30]]
     assert logs.lengths(table) == {0: 20, 1: 15}
 
 

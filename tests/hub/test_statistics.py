@@ -145,6 +145,21 @@ def test_environments_may_have_different_numbers_of_seeds():
     assert aggregate(scores, "median").value == 0.5
 
 
+def test_an_interval_of_no_width_is_none():
+    one, other = (
+        {name: np.array([start, start + 0.1, start + 0.2]) for name in "ab"} for start in (1.0, 0.0)
+    )
+    result = improvement_over(one, other)  # every seed is higher: the seeds do not say how sure that is
+    assert result.value == 1.0
+    assert np.isnan([result.low, result.high]).all()
+
+
+def test_unequal_variances_widen_the_interval():
+    # Welch's 2.0 degrees of freedom in place of Student's 4: t(0.975) = 4.30 in place of 2.78
+    low, high = welch(np.array([0.0, 0.001, 0.002]), np.array([0.0, 1.0, 2.0]))[1:3]
+    assert high - low == pytest.approx(2 * 4.3026 / 3**0.5, rel=1e-3)
+
+
 def test_the_same_scores_have_the_same_interval():
     scores = as_scores(RLIABLE[0]["matrix"])
     assert aggregate(scores) == aggregate(scores)

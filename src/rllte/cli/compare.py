@@ -194,6 +194,7 @@ def _draw_comparison(
     from rllte.hub import figures, logs
 
     figure, axes = figures.panels(list(env_ids))
+    colours = figures.colours_of([*own, *agents])
     for env_id, ax in axes.items():
         curves = {name: logs.to_curves(by_env[env_id]) for name, by_env in own.items()}
         curves |= {agent: _hub(benchmark).load_curves(env_id, agent) for agent in agents}
@@ -202,7 +203,7 @@ def _draw_comparison(
                 name: one for name, one in curves.items() if ("eval" if "eval" in one else "train") == split
             }
             if chosen:
-                figures.plot_curves(chosen, ax, split=split)
+                figures.plot_curves(chosen, ax, split=split, colours=colours)
         ax.set_xlabel(figures.X_LABELS["env_steps"])
     figures.add_legend(figure)
     return figures.save(figure, output)
@@ -238,6 +239,8 @@ def _own(
 
 def _places(folder: Path, env_ids: Sequence[str]) -> dict[str, Path]:
     """Return where the logs of each environment are."""
+    if not folder.exists():
+        raise HubError(f"{folder} does not exist.")
     if len(env_ids) == 1 and not (folder / env_ids[0]).exists():
         return {env_ids[0]: folder}
     if env_ids:

@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from rllte.hub.statistics import Difference, Interval
 
+_CAPTION = "Mean over seeds [95 % interval by Student's t] (number of seeds)."
+
 
 @dataclass(frozen=True)
 class Group:
@@ -111,12 +113,14 @@ class Comparison:
         head, *rows = self.rows()
         lines = [f"| {' | '.join(head)} |", f"|:--|{'--:|' * (len(head) - 1)}"]
         lines += [f"| {' | '.join(row)} |" for row in rows]
-        return "\n".join([*lines, "", *(f"- {text}" for text in [*self.verdicts(), *self.notes])])
+        return "\n".join(
+            [*lines, "", _CAPTION, "", *(f"- {text}" for text in [*self.verdicts(), *self.notes])]
+        )
 
     def to_latex(self) -> str:
         """Return the means as a LaTeX table for the package booktabs, with the notes as comments."""
         head, *rows = ([_latex(text) for text in row] for row in self.rows())
-        lines = [f"% {text}" for text in self.notes]
+        lines = [f"% {_latex(text)}" for text in [_CAPTION, *self.verdicts(), *self.notes]]
         lines += [rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}", r"\toprule", " & ".join(head) + r" \\"]
         lines += [r"\midrule", *(" & ".join(row) + r" \\" for row in rows), r"\bottomrule", r"\end{tabular}"]
         return "\n".join(lines)
@@ -126,7 +130,8 @@ class Comparison:
         rows = self.rows()
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        return "\n".join([*lines, "", *self.verdicts(), *(f"Note: {text}" for text in self.notes)])
+        notes = [f"Note: {text}" for text in self.notes]
+        return "\n".join([*lines, _CAPTION, "", *self.verdicts(), *notes])
 
     def verdicts(self) -> list[str]:
         """Return one sentence for each pair of agents and environment, and one for each pair over all."""

@@ -53,6 +53,10 @@ class Point(NamedTuple):
     where: str = ""
 
 
+PREFERRED = ("npz", "monitor", "csv", "parquet", "events")
+"""Kinds of log in order of preference, where one run has several: each episode before running means."""
+
+
 @dataclass
 class LoggedRun:
     """The points of one training run.
@@ -61,17 +65,19 @@ class LoggedRun:
         where: The file or folder, for messages.
         place: The file or folder whose name may tell the seed.
         points: In the order of the log.
-        split: ``"train"`` or ``"eval"``.
+        split: ``"train"`` or ``"eval"``; None if the log does not say.
         seed: None if the log does not say.
         env_id: None if the log does not say.
+        files: What it was read from.
     """
 
     where: str
     place: Path
     points: list[Point] = field(default_factory=list)
-    split: str = "eval"
+    split: str | None = None
     seed: int | None = None
     env_id: str | None = None
+    files: list[Path] = field(default_factory=list)
 
 
 def groups(path: Path) -> Iterator[list[Path]]:
@@ -83,7 +89,7 @@ def groups(path: Path) -> Iterator[list[Path]]:
     files = sorted(Path(folder, name) for folder, _, names in walk for name in names)
     folders: dict[tuple[Path, str], list[Path]] = {}
     for one in files:
-        kind = _kind(one)
+        kind = kind_of(one)
         if kind in ("events", "monitor"):
             folders.setdefault((one.parent, kind), []).append(one)
         elif kind:
@@ -91,7 +97,8 @@ def groups(path: Path) -> Iterator[list[Path]]:
     yield from folders.values()
 
 
-def _kind(path: Path) -> str | None:
+def kind_of(path: Path) -> str | None:
+    """Return the kind of a log, by the name of its file; None if it is no log."""
     name = path.name
     if name.startswith("events.out.tfevents"):
         return "events"
@@ -106,7 +113,7 @@ def _kind(path: Path) -> str | None:
 
 def read_group(files: list[Path], columns: dict[str, str]) -> list[LoggedRun]:
     """Read the runs of files that belong together, as ``groups`` gives them."""
-    kind = _kind(files[0]) or "csv"
+    kind = kind_of(files[0]) or "csv"
     if unknown := set(columns) - set(NAMES):
         raise UnknownNameError("column", unknown.pop(), NAMES, where="the hub's tables")
     if kind == "events":
@@ -124,7 +131,10 @@ Rows = tuple[list[str], Iterable[tuple[str, Mapping[str, Any]]]]
 
 def _csv_rows(path: Path) -> Rows:
     with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
+        head = file.readline()
+        file.seek(0)
+        delimiter = next((sign for sign in ",;\t" if sign in head), ",")
+        reader = csv.DictReader(file, delimiter=delimiter)
         names = list(reader.fieldnames or [])
         return names, [(f"{path}, line {reader.line_num}", row) for row in reader]
 
@@ -156,7 +166,7 @@ def _read_rows(path: Path, columns: dict[str, str], rows_of: Any) -> list[Logged
     for where, row in rows:
         values = {key: row[name] for key, name in found.items() if name is not None}
         seed = _integer(values["seed"], where, str(found["seed"])) if "seed" in values else None
-        split = str(values.get("split") or ("train" if path.name == "train.log" else "eval"))
+        split = values.get("split") or {"train.log": "train", "eval.log": "eval"}.get(path.name)
         run = runs.setdefault((seed, split), LoggedRun(str(path), path, [], split, seed))
         _same_environment(run, values.get("env_id"), where)
         length = values.get("episode_length")

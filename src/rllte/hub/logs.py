@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from rllte import tables
 from rllte.errors import HubError, UnknownNameError
 from rllte.hub.arrays import Curves
-from rllte.hub.log_files import LoggedRun, Point, groups, read_group, seed_of_path
+from rllte.hub.log_files import PREFERRED, LoggedRun, Point, groups, kind_of, read_group, seed_of_path
 
 
 def read(path: str | Path, *, columns: Mapping[str, str] | None = None, split: str | None = None) -> pa.Table:
@@ -23,12 +23,14 @@ def read(path: str | Path, *, columns: Mapping[str, str] | None = None, split: s
 
     Each file of a folder is one run, except that the event files of one folder, and the monitor files of one
     folder, are one run together. A run's seed is the column ``seed``; else the number in a file's or folder's
-    name such as ``seed-3``, ``3`` or CleanRL's ``…__3__1700000000``; else the next free number.
+    name such as ``seed-3``, ``3`` or CleanRL's ``…__3__1700000000``; else the next free number. If a run has
+    logs of several kinds, evaluations.npz comes before monitor.csv, and both before event files.
 
     Args:
         path: A file, or a folder that is searched with its subfolders.
         columns: Names of columns, such as ``{"episode_return": "my_score"}``, where they cannot be guessed.
-        split: ``"train"`` or ``"eval"``; by default what the log says, or ``"eval"`` if it does not say.
+        split: Read only ``"train"`` or only ``"eval"``. A log that does not say what it holds counts as this
+            split, or as ``"eval"`` if None is given.
 
     Returns:
         A table with the hub's columns ``seed``, ``split``, ``env_step``, ``episode_return``,
@@ -44,28 +46,36 @@ def read(path: str | Path, *, columns: Mapping[str, str] | None = None, split: s
     path = Path(path)
     if not path.exists():
         raise HubError(f"{path} does not exist.")
-    runs = [run for files in groups(path) for run in read_group(files, dict(columns or {}))]
+    runs = []
+    for files in groups(path):
+        for run in read_group(files, dict(columns or {})):
+            run.files = files
+            runs.append(run)
     if not runs:
         raise HubError(
             f"{path} has no log: expected .csv, .parquet, monitor.csv, evaluations.npz or event files."
         )
     for run in runs:
-        run.split = split or run.split
+        run.split = run.split or split or "eval"
         _check(run)
+    found = {run.split for run in runs}
+    runs = [run for run in runs if split in (None, run.split)]
+    if not runs:
+        raise HubError(f"{path} has no log of the split {split!r}, only of {', '.join(map(str, found))}.")
     _check_environments(runs)
-    _number(runs, path)
-    return _table(runs)
+    return _table(_with_seeds(runs, path))
 
 
-def to_curves(table: pa.Table, num_points: int = 50) -> Curves:
+def to_curves(table: pa.Table, num_points: int = 500) -> Curves:
     """Put the runs of a table on one grid of env steps: at each point, the last value at or before it.
 
     The grid begins at the largest first step of the runs and ends at the smallest last step, so no run is
-    extended beyond its own points.
+    extended beyond its own points. It has the env steps of all runs or, if these are too many, ``num_points``
+    that are equally far apart.
 
     Args:
         table: What ``read`` returned.
-        num_points: Number of points, equally far apart.
+        num_points: The largest number of points.
 
     Returns:
         Curves for each split that the table has, ``(num_seeds, num_points)``.
@@ -86,7 +96,9 @@ def to_curves(table: pa.Table, num_points: int = 50) -> Curves:
             raise HubError(
                 f"The runs have no env steps in common: one begins at {first:,}, another ends at {last:,}."
             )
-        grid = np.unique(np.linspace(first, last, num_points).round().astype(np.int64))
+        grid = np.unique(np.concatenate([one[(one >= first) & (one <= last)] for one in steps]))
+        if len(grid) > num_points:
+            grid = np.unique(np.linspace(first, last, num_points).round().astype(np.int64))
         curves[split] = np.stack(
             [
                 one.column("episode_return").to_numpy()[np.searchsorted(own, grid, side="right") - 1]
@@ -125,20 +137,25 @@ def _check_environments(runs: list[LoggedRun]) -> None:
         raise HubError(f"The runs are of several environments: {one} of {first}, {other} of {second}.")
 
 
-def _number(runs: list[LoggedRun], root: Path) -> None:
-    """Give every run a seed, and raise if two have the same one."""
-    by_seed: dict[tuple[str, int], str] = {}
-    for run in runs:
+def _with_seeds(runs: list[LoggedRun], root: Path) -> list[LoggedRun]:
+    """Give every run a seed; of logs of several kinds of one run, keep the preferred kind.
+
+    Raises:
+        HubError: Two runs of the same kind have the same seed.
+    """
+    chosen: dict[tuple[str | None, int], LoggedRun] = {}
+    for run in sorted(runs, key=lambda run: PREFERRED.index(kind_of(run.files[0]) or "csv")):
         if run.seed is None:
             run.seed = seed_of_path(run.place, root)
         if run.seed is None:
-            run.seed = next(n for n in range(len(runs) + len(by_seed) + 1) if (run.split, n) not in by_seed)
-        if (run.split, run.seed) in by_seed:
+            run.seed = next(n for n in range(len(chosen) + 1) if (run.split, n) not in chosen)
+        other = chosen.setdefault((run.split, run.seed), run)
+        if other is not run and kind_of(other.files[0]) == kind_of(run.files[0]):
             raise HubError(
-                f"{by_seed[run.split, run.seed]} and {run.where} both have seed {run.seed}. Name the files "
-                "or folders seed-0, seed-1 and so on."
+                f"{other.where} and {run.where} both have seed {run.seed}. Name the files or folders seed-0, "
+                "seed-1 and so on."
             )
-        by_seed[run.split, run.seed] = run.where
+    return list(chosen.values())
 
 
 def _table(runs: list[LoggedRun]) -> pa.Table:

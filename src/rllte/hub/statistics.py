@@ -284,7 +284,7 @@ def stratified_bootstrap(
 
     Returns:
         The statistic of the groups as they are, and the ends of the interval; NaN if a group has fewer than
-        three seeds, and the value itself if no group varies.
+        three seeds, or if all draws give the same value.
 
     Raises:
         MissingExtraError: SciPy is not installed.
@@ -297,7 +297,10 @@ def stratified_bootstrap(
         columns, statistic, n_resamples=num_draws, method="percentile", vectorized=True, axis=-1,
         confidence_level=CONFIDENCE, rng=rng,
     )  # fmt: skip
-    return Interval(value, float(result.confidence_interval.low), float(result.confidence_interval.high))
+    low, high = float(result.confidence_interval.low), float(result.confidence_interval.high)
+    if low == high:  # every draw gave the same value: the seeds do not say how sure it is
+        return Interval(value, np.nan, np.nan)
+    return Interval(value, low, high)
 
 
 def coverage_text(num_seeds: int) -> str:
