@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: install demo s3-demo test check train bench clean
+.PHONY: install demo s3-demo test test-fast check train bench clean
 
 install: $(VENV)/installed  ## create .venv with the versions of constraints.txt
 
@@ -21,6 +21,9 @@ s3-demo: install  ## start a real S3 server, push the catalogue, and read it bac
 
 test: install  ## run the whole test suite
 	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder
+
+test-fast: install  ## the tests that are quick, without training runs, real servers and simulators side by side
+	$(BIN)/pytest -n 2 -m "not slow"
 
 check: install  ## check format, lint and types, and run the tests
 	$(BIN)/ruff format --check .

@@ -103,6 +103,7 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of examples without this package
 @pytest.mark.parametrize(("document", "text"), examples("python"))
 def test_python_examples_run(document, text, place, bare, capsys):

@@ -56,6 +56,7 @@ def test_every_agent_of_the_support_list_has_a_pipeline(benchmark):
     assert sorted(Project(ROOT).support(benchmark).agents) == agents
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("benchmark", ENVS)
 def test_every_environment_of_the_support_list_can_be_stepped(benchmark):
     for env_id in Project(ROOT).support(benchmark).env_ids:

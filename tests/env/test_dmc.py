@@ -6,6 +6,8 @@ import torch
 
 from rllte.env.dmc import TASKS, caught, make_envpool_dmc_env
 
+pytestmark = pytest.mark.slow
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from tests.env.dmc_state import flatten, load_suite, set_state_from_observation

@@ -14,6 +14,8 @@ from rllte.env.dmc_pixels import make_envpool_dmc_pixels_env, renderer_problem
 from rllte.errors import HubError, UnknownNameError
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from tests.env.dmc_state import load_suite, set_state_from_observation

@@ -8,6 +8,8 @@ import pytest
 from rllte.env import make_envpool_procgen_env
 from rllte.env.procgen import GAMES
 
+pytestmark = pytest.mark.slow
+
 TRACE = Path(__file__).with_name("procgen_trace.npz")
 # Of a frame's 4,096. The two builds draw small turned sprites, such as bullets, with a pixel here and there
 # of another colour: 9 at most in 83,000 frames, none in ten of the games. Rewards and ends never differ.

@@ -176,17 +176,11 @@ def test_a_misspelt_environment_is_an_error_and_one_that_is_not_there_is_said():
 
 def own_table(*runs, split="eval", num_episodes=5):
     """Return a table of runs, each a list of (env_step, episode_return)."""
-    rows = [
-        {
-            "seed": seed,
-            "split": split,
-            "env_step": step,
-            "episode_return": value,
-            "num_episodes": num_episodes,
-        }  # fmt: skip
-        for seed, run in enumerate(runs)
-        for step, value in run
-    ]
+    rows = []
+    for seed, run in enumerate(runs):
+        for step, value in run:
+            row = {"seed": seed, "split": split, "env_step": step, "episode_return": value}
+            rows.append({**row, "num_episodes": num_episodes})
     return pa.Table.from_pylist(rows)
 
 

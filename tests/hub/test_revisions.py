@@ -19,6 +19,8 @@ from rllte.hub.store.source import make_source
 from tests.conftest import CELL, RUNS, edit_yaml, record, run_program
 from tests.conftest import git as run_git
 
+pytestmark = pytest.mark.slow
+
 NAMES = {"agent": "ppo", "env_id": "Empty-5x5-v0"}
 SCORES = CELL.path("scores")
 

@@ -24,6 +24,8 @@ from rllte.hub.store.source import make_source
 from tests.conftest import CELL, path_of_python, run_program, wait_for
 from tests.hub.conftest import MODEL, key, put_large
 
+pytestmark = pytest.mark.slow
+
 NAMES = {"agent": "ppo", "env_id": "Empty-5x5-v0"}
 LARGE = 80 * 2**20
 FETCH = (

@@ -10,6 +10,8 @@ from ruamel.yaml import YAML
 from rllte.runner.locks import entry_text, merge_texts, read_lock, read_texts
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 LOCKS = sorted(ROOT.glob("pipelines/*/*/dvc.lock"))
 
 

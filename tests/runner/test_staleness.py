@@ -10,6 +10,8 @@ from rllte.runner import locks as lock
 from rllte.runner.staleness import Plan
 from tests.conftest import CELL, ROOT, RUNS, edit_yaml, run_program
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path("pipelines/minigrid/ppo")
 OUTPUTS = [
     *(run.path(kind) for run in RUNS for kind in ("curves", "policy", "scores", "model", "train")),

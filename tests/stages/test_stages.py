@@ -23,6 +23,8 @@ from rllte.stages.export import _check_outputs, export
 from rllte.stages.train import load_policy, train
 from tests.conftest import CELL, ROOT, RUNS, edit_yaml, make_repository, path_of_python, run_program
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("curves", "policy", "scores", "model")
 
 
