@@ -67,7 +67,7 @@ def process_unchanged() -> Iterator[None]:
     """Undo what imports inside the block do to the process besides importing.
 
     envpool sets ``MPLBACKEND``, which would turn off the plots of a user's notebook, and ``MPLCONFIGDIR``.
-    dm_control installs a handler of the root logger.
+    dm_control installs a handler of the root logger. DVC wraps the standard streams.
     """
     environment, root = dict(os.environ), logging.getLogger()
     handlers, level, streams = list(root.handlers), root.level, (sys.stdout, sys.stderr)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rllte.errors import HubError, UnknownNameError
+from rllte.extras import process_unchanged
 
 _S3 = {"region", "endpointurl", "allow_anonymous_login", "use_ssl"}
 _ALLOWED = {"": {"url"}, "http": {"url"}, "https": {"url"}, "s3": {"url", *_S3}}
@@ -25,6 +26,7 @@ _IGNORED = {
 """Options about writing, speed and layout. Reading by hash does not need them, so they are ignored."""
 
 
+@process_unchanged()  # DVC wraps sys.stdout when it is imported
 def read_config(root: Path | None) -> Any:
     """Return DVC's settings for a checkout, merged with the user's and the machine's settings.
 
@@ -155,6 +157,7 @@ def _folder(url: str, name: str, where: str) -> str:
     return path
 
 
+@process_unchanged()
 def _validated(options: dict[str, Any], name: str, where: str) -> dict[str, Any]:
     """Return the options of a remote after DVC has checked and converted them."""
     from dvc.config import Config, ConfigError

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rllte.errors import HubError, UnknownNameError
-from rllte.extras import requires_extra
+from rllte.extras import process_unchanged, requires_extra
 from rllte.hub.store import git
 from rllte.hub.store.dvc_config import read_config, read_url_config
 from rllte.hub.store.http import PublicObjects, public_url
@@ -184,6 +184,7 @@ def _default_name(source: Source, config: Any) -> str:
     return str(name)
 
 
+@process_unchanged()  # DVC wraps sys.stdout when it is imported
 def _object_remote(config: Any, name: str, caches: tuple[Path, ...]) -> ObjectRemote:
     from dvc.fs import get_fs_config
 
@@ -196,6 +197,7 @@ def _object_remote(config: Any, name: str, caches: tuple[Path, ...]) -> ObjectRe
     return ObjectRemote(name, url, caches, f"{path.rstrip('/')}/files/md5", filesystem, is_local)
 
 
+@process_unchanged()
 def _filesystem(config: Any, name: str) -> tuple[Any, str, bool]:
     """Return DVC's file system for a remote, the path of the remote in it, and whether it is local."""
     from dvc.fs import RemoteMissingDepsError, get_cloud_fs
