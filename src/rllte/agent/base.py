@@ -43,6 +43,9 @@ class Agent(abc.ABC):
         device: Device of the networks.
         num_train_steps: Default number of env steps of ``train``.
         env_name: Name of the environment. A checkpoint belongs to one environment.
+
+    Attributes:
+        resumed_at: Env step of the checkpoint that training resumed from; 0 if there was none.
     """
 
     Config: ClassVar[type]
@@ -78,7 +81,7 @@ class Agent(abc.ABC):
         with torch.random.fork_rng(devices=[]), torch_threads(_BUILD_THREADS):
             torch.default_generator.manual_seed(seed)
             self.build()
-        self.num_updates = 0
+        self.num_updates = self.resumed_at = 0
         self._rows: list[list[float]] = []
         self._ended: list[list[float]] = []
 
@@ -143,6 +146,7 @@ class Agent(abc.ABC):
         total = self._num_updates(self.num_train_steps if num_train_steps is None else num_train_steps)
         if resume is not None and (state := read_checkpoint(Path(resume))) is not None:
             self.load_state_dict(state)
+            self.resumed_at = self.env_step
         points = set(np.linspace(0, total, self.settings.num_points + 1).round().astype(int)[1:].tolist())
         watchers: list[Callable[[Agent], None]] = []
         if log is not None:

@@ -11,8 +11,6 @@ from rllte.cli.options import cells_like, current_source, source_options
 from rllte.errors import HubError
 from rllte.names import Cell, Run, benchmark_name
 
-_FORMATS = ("text", "json", "markdown", "latex")
-
 
 @click.command()
 @click.argument("agents", nargs=-1, required=True, metavar="BENCHMARK/AGENT...")
@@ -47,7 +45,7 @@ def compare(
     benchmark, names = _agents(agents)
     own = _own(mine, env_ids, _pairs(columns), split)
     result = compare_agents(
-        own, benchmark=benchmark, agents=names, env_ids=env_ids or None, **_repo_and_rev()
+        own, benchmark=benchmark, agents=names, env_ids=env_ids or None, **source_options()
     )
     printed = {"json": result.to_json, "markdown": result.to_markdown, "latex": result.to_latex}
     click.echo(printed.get(form or "", result.to_text)())
@@ -264,19 +262,13 @@ def _hub(benchmark: str) -> Any:
     return BENCHMARK_CLASSES[benchmark](**source_options())
 
 
-def _repo_and_rev() -> dict[str, Any]:
-    return {key: value for key, value in source_options().items() if key in ("repo", "rev")}
-
-
-def _frames(cell: Cell) -> int:
-    return 4 if cell.benchmark == "atari" else 2 if cell.agent == "drqv2" else 1
-
-
 def _unit(cell: Cell, x: str) -> float:
     """Return what one env step is on the x axis."""
     if x == "wall":
         return _hours_per_step(cell)
-    return _frames(cell) if x == "frames" else 1
+    from rllte.hub.comparing import frame_skip
+
+    return frame_skip(cell.benchmark, cell.agent) if x == "frames" else 1
 
 
 def _hours_per_step(cell: Cell) -> float:
@@ -293,7 +285,7 @@ def _hours_per_step(cell: Cell) -> float:
 
 
 def _warn_of_units(cells: Sequence[Cell], x: str) -> None:
-    if x == "env_steps" and len({_frames(cell) for cell in cells}) > 1:
+    if x == "env_steps" and len({_unit(cell, "frames") for cell in cells}) > 1:
         click.echo(
             "Env steps here have different numbers of frames; --x frames makes them comparable.", err=True
         )

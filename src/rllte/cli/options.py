@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,7 +32,7 @@ class Group(click.Group):
             raise click.ClickException(str(error)) from None
 
 
-def source_options() -> dict[str, str | None]:
+def source_options() -> dict[str, Any]:
     """Return the global options that choose what is loaded: ``repo``, ``rev`` and ``remote``."""
     return dict(click.get_current_context().obj)
 

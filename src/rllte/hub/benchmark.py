@@ -149,6 +149,7 @@ class Benchmark:
             HubError: The agent has no available cell, or an environment has no bounds.
         """
         from rllte.hub.references import load_bounds
+        from rllte.hub.statistics import normalized
 
         catalogue = self.source.catalogue
         if env_ids is None:
@@ -165,8 +166,7 @@ class Benchmark:
             if normalize:
                 if cell.env_id not in bounds:
                     raise HubError(f"normalize has no bounds for {cell.env_id!r}.")
-                low, high = bounds[cell.env_id]
-                scores = (scores - low) / (high - low)
+                scores = normalized(scores, bounds[cell.env_id])
             matrix[cell.env_id] = scores
             matrix.seeds[cell.env_id] = list(catalogue.cells[str(cell)]["seeds"])
         return matrix

@@ -17,7 +17,7 @@ from rllte.hub.benchmark import BENCHMARK_CLASSES, Benchmark
 from rllte.hub.comparison import Comparison, Group, Pair, Task
 from rllte.hub.references import load_bounds
 from rllte.hub.statistics import Difference, Interval
-from rllte.names import benchmark_name
+from rllte.names import agent_name, benchmark_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,6 +40,7 @@ def compare(
     protocol: Mapping[str, Any] | None = None,
     repo: str | Path | None = None,
     rev: str | None = None,
+    remote: str | None = None,
 ) -> Comparison:
     """Compare own results with agents of the hub, or agents of the hub with each other.
 
@@ -58,6 +59,7 @@ def compare(
             ``split`` and ``policy_mode``.
         repo: As ``Benchmark`` takes it.
         rev: As ``Benchmark`` takes it.
+        remote: As ``Benchmark`` takes it.
 
     Raises:
         UnknownNameError: There is no such benchmark, agent, env_id or key of ``protocol``.
@@ -65,7 +67,7 @@ def compare(
         HubError: There are not two agents to compare, or no environment that all have.
         MissingExtraError: SciPy is not installed.
     """
-    own, hub = own or {}, BENCHMARK_CLASSES[benchmark_name(benchmark)](repo, rev)
+    own, hub = own or {}, BENCHMARK_CLASSES[benchmark_name(benchmark)](repo, rev, remote)
     agents = [agents] if isinstance(agents, str) else list(agents)
     _check_own(hub, own)
     if len(own) + len(agents) < 2:
@@ -206,6 +208,10 @@ def _own_results(name: str, env_id: str, results: Any, notes: list[str]) -> _Res
 
 def _of_table(name: str, table: "pa.Table", notes: list[str]) -> _Results:
     """Return the results of a table with the columns of ``logs.read``."""
+    import pyarrow.compute as pc
+
+    from rllte.hub import logs
+
     splits = set(table.column("split").to_pylist())
     split = "eval" if "eval" in splits else "train"
     by_seed: dict[int, list[tuple[int, float, int]]] = {}
@@ -213,7 +219,7 @@ def _of_table(name: str, table: "pa.Table", notes: list[str]) -> _Results:
         if row["split"] == split:
             point = (row["env_step"], row["episode_return"], row.get("num_episodes", 0))
             by_seed.setdefault(row["seed"], []).append(point)
-    ends = {seed: points[-1][0] for seed, points in by_seed.items()}
+    ends = logs.lengths(table.filter(pc.equal(table.column("split"), split)))
     if len(set(ends.values())) > 1:
         shortest = min(ends, key=lambda seed: ends[seed])
         notes.append(
@@ -224,7 +230,7 @@ def _of_table(name: str, table: "pa.Table", notes: list[str]) -> _Results:
     for points in by_seed.values():
         steps, returns, counts = map(np.array, zip(*points, strict=True))
         single = split == "train" and (counts == 1).all()
-        curves.append((steps, _trailing_mean(returns, _WINDOW) if single else returns))
+        curves.append((steps, statistics.trailing_mean(returns, _WINDOW) if single else returns))
     if split == "train":
         notes.append(
             f"{name} has returns of training episodes (single episodes as means of the last {_WINDOW}); the "
@@ -251,10 +257,6 @@ def _of_array(results: Any, where: str) -> npt.NDArray[np.float64]:
     if array.ndim not in (1, 2) or not array.size:
         raise HubError(f"{where} must be numbers of shape (num_seeds,) or (num_seeds, num_episodes).")
     return array if array.ndim == 1 else array.mean(axis=1)
-
-
-def _trailing_mean(returns: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
-    return np.array([returns[max(0, i + 1 - count) : i + 1].mean() for i in range(len(returns))])
 
 
 def _group(scores: npt.NDArray[np.float64]) -> Group:
@@ -310,7 +312,7 @@ def _over_tasks(
     bounds = load_bounds(hub.source, hub.name)
     aggregates = {}
     for name, scores in by_agent.items():
-        normalised = {e: (row - bounds[e][0]) / (bounds[e][1] - bounds[e][0]) for e, row in scores.items()}
+        normalised = {env_id: statistics.normalized(row, bounds[env_id]) for env_id, row in scores.items()}
         aggregates[name] = statistics.aggregate(normalised)
     return aggregates, improvements
 
@@ -329,12 +331,16 @@ def _protocol_notes(hub: Benchmark, agents: Sequence[str], protocol: Mapping[str
     return notes
 
 
+def frame_skip(benchmark: str, agent: str) -> int:
+    """Return how many frames of the simulator one env step of an agent of the hub takes."""
+    return 4 if benchmark == "atari" else 2 if agent_name(agent) == "drqv2" else 1
+
+
 def _hub_protocol(hub: Benchmark, agent: str) -> dict[str, Any]:
     rows = hub.source.catalogue.rows(None, hub.name, agent)
     facts: dict[str, Any] = {"split": "eval", "sticky_actions": False}
     modes = {row["policy_mode"] for row in rows if "policy_mode" in row}
-    pixels = agent.lower().replace("-", "") == "drqv2"
-    facts["frame_skip"] = 4 if hub.name == "atari" else 2 if pixels else 1
+    facts["frame_skip"] = frame_skip(hub.name, agent)
     return facts | ({"policy_mode": modes.pop()} if len(modes) == 1 else {})
 
 

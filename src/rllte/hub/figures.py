@@ -62,7 +62,7 @@ def plot_curves(
         if split not in one:
             raise HubError(f"{name} has no curve of the split {split!r}; it has {', '.join(one) or 'none'}.")
         x, colour = one.steps(split) * (x_scale or {}).get(name, 1.0), colours[name]
-        returns = _smooth(_scaled(one[split].astype(np.float64), bounds), smooth)
+        returns = statistics.trailing_mean(_scaled(one[split].astype(np.float64), bounds), smooth)
         low, high = statistics.mean_interval(returns)
         ax.plot(x, returns.mean(axis=0), color=colour, linewidth=1.8, label=name)
         ax.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
@@ -238,15 +238,7 @@ def _show_seeds_whole(ax: "Axes") -> None:
 
 
 def _scaled(values: npt.NDArray[Any], bounds: tuple[float, float] | None) -> npt.NDArray[Any]:
-    return values if bounds is None else (values - bounds[0]) / (bounds[1] - bounds[0])
-
-
-def _smooth(returns: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
-    """Return the mean of the last ``count`` points at each point; of fewer at the beginning."""
-    if count <= 1:
-        return returns
-    columns = [returns[:, max(0, i + 1 - count) : i + 1].mean(axis=1) for i in range(returns.shape[1])]
-    return np.stack(columns, axis=1)
+    return values if bounds is None else statistics.normalized(values, bounds)
 
 
 def _style(ax: "Axes") -> None:

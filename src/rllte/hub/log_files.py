@@ -296,7 +296,7 @@ def _read_events(files: list[Path], columns: dict[str, str]) -> list[LoggedRun]:
     for split, tag in chosen.items():
         if tag is not None:
             events = reader.Scalars(tag)
-            points = _last_of_each_step(
+            points = _mean_of_each_step(
                 Point(event.step, event.value, where=f"{folder}, {tag}, step {event.step}")
                 for event in events
             )
@@ -309,7 +309,7 @@ def _read_events(files: list[Path], columns: dict[str, str]) -> list[LoggedRun]:
     return runs
 
 
-def _last_of_each_step(points: Iterable[Point]) -> list[Point]:
+def _mean_of_each_step(points: Iterable[Point]) -> list[Point]:
     """Average the points of the same step: parallel environments that end together log one each."""
     by_step: dict[int, list[Point]] = {}
     for point in points:

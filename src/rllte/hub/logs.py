@@ -84,13 +84,14 @@ def to_curves(table: pa.Table, num_points: int = 500) -> Curves:
         HubError: The runs have no env steps in common.
     """
     curves = Curves()
-    curves.seeds = np.unique(table.column("seed").to_numpy())
-    for split in np.unique(table.column("split").to_numpy(zero_copy_only=False)):
+    curves.seeds = np.unique(tables.column(table.column("seed")))
+    for split in sorted(pc.unique(table.column("split")).to_pylist()):
         rows = table.filter(pc.equal(table.column("split"), split))
         by_seed = [
-            rows.filter(pc.equal(rows.column("seed"), seed)) for seed in np.unique(rows["seed"].to_numpy())
+            rows.filter(pc.equal(rows.column("seed"), seed))
+            for seed in np.unique(tables.column(rows["seed"]))
         ]
-        steps = [one.column("env_step").to_numpy() for one in by_seed]
+        steps = [tables.column(one.column("env_step")) for one in by_seed]
         first, last = max(one[0] for one in steps), min(one[-1] for one in steps)
         if first > last:
             raise HubError(
@@ -101,7 +102,7 @@ def to_curves(table: pa.Table, num_points: int = 500) -> Curves:
             grid = np.unique(np.linspace(first, last, num_points).round().astype(np.int64))
         curves[split] = np.stack(
             [
-                one.column("episode_return").to_numpy()[np.searchsorted(own, grid, side="right") - 1]
+                tables.column(one.column("episode_return"))[np.searchsorted(own, grid, side="right") - 1]
                 for one, own in zip(by_seed, steps, strict=True)
             ]
         )

@@ -53,6 +53,18 @@ class Difference(NamedTuple):
     p_value: float
 
 
+def normalized(values: Floats, bounds: tuple[float, float]) -> Floats:
+    """Return values on a scale on which the two bounds are 0 and 1."""
+    low, high = bounds
+    return (values - low) / (high - low)
+
+
+def trailing_mean(values: Floats, count: int) -> Floats:
+    """Return the mean of the last ``count`` values, or of fewer at the beginning, along the last axis."""
+    means = [values[..., max(0, i + 1 - count) : i + 1].mean(axis=-1) for i in range(values.shape[-1])]
+    return np.stack(means, axis=-1)
+
+
 def mean_interval(values: Floats) -> tuple[Floats, Floats]:
     """Return the 95 % interval of the mean over the first axis, by Student's t.
 

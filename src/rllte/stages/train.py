@@ -13,7 +13,6 @@ import torch
 
 from rllte import tables
 from rllte.agent.base import Agent
-from rllte.agent.checkpoint import read_checkpoint
 from rllte.errors import MissingArtifactError
 from rllte.files import write_bytes
 from rllte.names import Run
@@ -41,9 +40,9 @@ def train(root: Path, run: Run, watch: Callable[[Agent], None] | None = None) ->
     spec = Project(root).spec(run.cell)
     agent = make_agent(spec, run.seed, spec.device)
     resume = root / run.resume_path(spec.hash)
-    first_step, start = _env_step(resume, agent), time.perf_counter()
+    start = time.perf_counter()
     curves = agent.train(resume=resume, description=str(run), watch=watch)
-    cost = _cost(agent, first_step, time.perf_counter() - start)
+    cost = _cost(agent, time.perf_counter() - start)
     metadata = spec.describe(run)
     write_bytes(root / run.path("policy"), _policy_bytes(agent, metadata))
     write_bytes(root / run.path("curves"), tables.to_parquet(curves, metadata))
@@ -54,25 +53,19 @@ def train(root: Path, run: Run, watch: Callable[[Agent], None] | None = None) ->
     return f"{run}: {agent.env_step:,} env steps at {rate} a second, last evaluation {last:.4g}"
 
 
-def _env_step(resume: Path, agent: Agent) -> int:
-    """Return the env step of a checkpoint, or 0 if there is none."""
-    state = read_checkpoint(resume)
-    return 0 if state is None else int(state["num_updates"]) * agent.steps_per_update
-
-
 def _policy_bytes(agent: Agent, metadata: dict[str, Any]) -> bytes:
     tensors = {name: value.contiguous().clone() for name, value in agent.policy.state_dict().items()}
     # only one key: the order of several keys would differ from process to process
     return safetensors.torch.save(tensors, {"rllte_hub": json.dumps(metadata)})
 
 
-def _cost(agent: Agent, first_step: int, seconds: float) -> dict[str, Any]:
+def _cost(agent: Agent, seconds: float) -> dict[str, Any]:
     """Return the training cost: steps, time, machine and versions."""
     on_gpu = agent.device.type == "cuda"
     return {
         "env_steps": agent.env_step,
-        "env_steps_per_s": round((agent.env_step - first_step) / seconds, 1),
-        "resumed_at_env_step": first_step,
+        "env_steps_per_s": round((agent.env_step - agent.resumed_at) / seconds, 1),
+        "resumed_at_env_step": agent.resumed_at,
         "seconds": round(seconds, 1),
         "num_threads": agent.settings.num_threads,
         "device": str(agent.device),
