@@ -80,6 +80,7 @@ def learn(case: Case, seed: int, log: Path | None) -> Outcome:
     agent = BENCHMARK_CLASSES[case.benchmark]().load_apis(
         case.env_id, case.agent, seed, scale="published", **points
     )
+    agent.num_train_steps = case.num_train_steps  # the curve has all points
     num_episodes = 10 if case.benchmark == "dmc" else 100
     random = random_return(agent, num_episodes)
     start = time.perf_counter()

@@ -1,6 +1,7 @@
 """Writing files, and where the cache is."""
 
 import os
+import shutil
 import stat
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from rllte.config import cache_dir
 from rllte.errors import HubError
 from rllte.files import write_bytes
+from rllte.hub import MiniGrid
 from rllte.hub.store.source import make_source
 from tests.conftest import git
 
@@ -43,7 +45,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=f"No space left on device: '{path}'"):
         write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
@@ -55,3 +57,15 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a uid that nobody knows
     with pytest.raises(HubError, match=r"there is no home folder\. Set RLLTE_HUB_CACHE"):
         cache_dir()
+
+
+def test_each_user_of_a_shared_cache_has_a_git_repository_of_its_own(hub, monkeypatch):
+    assert MiniGrid(repo=hub.as_uri()).load_scores("Empty-5x5-v0", "ppo").shape == (2, 4)
+    (first,) = (cache_dir() / "git").glob("*.git")
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    shutil.rmtree(cache_dir() / "revisions")
+    assert make_source(hub.as_uri()).catalogue.cells
+    assert {path.name for path in (cache_dir() / "git").glob("*.git")} == {
+        first.name,
+        first.name.replace(".git", "-12345.git"),
+    }

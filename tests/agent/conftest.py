@@ -68,11 +68,23 @@ SMALL = {
 }
 """A cell for each agent, and settings that make its training a matter of seconds."""
 
+STEPS = {
+    "a2c": 1024,
+    "daac": 256,
+    "ddpg": 400,
+    "drqv2": 60,
+    "impala": 128,
+    "ppg": 256,
+    "ppo": 1024,
+    "sac": 400,
+}
+
 
 def make_agent(name, seed=0, **settings):
     cell, small = SMALL[name]
     watch = {"num_points": 3, "num_eval_episodes": 2, "num_eval_envs": 2}
     spec = override(Project(ROOT).spec(cell, "published"), {**watch, **small, **settings})
+    spec = dataclasses.replace(spec, num_train_steps=STEPS[name])
     if name == "drqv2":  # frames are slow to draw: episodes of 20 steps
         spec = dataclasses.replace(
             spec, env={key: {"from_pixels": True, "action_repeat": 50} for key in spec.env}

@@ -44,6 +44,7 @@ class Walker(Agent):
 def walk(monkeypatch, num_train_steps, ends, **settings):
     settings = dataclasses.replace(SETTINGS, num_eval_episodes=2, num_eval_envs=2, **settings)
     agent, made = make(Walker, monkeypatch, settings, ends, num_envs=2)
+    agent.num_train_steps = num_train_steps
     rows = agent.train(num_train_steps).to_pylist()
     keys = ("env_step", "episode_return", "episode_length", "num_episodes")
     train, evaluation = ([tuple(row[key] for key in keys) for row in rows if row["split"] == split]
@@ -106,6 +107,23 @@ def test_training_adds_in_a_fixed_order_on_a_gpu_and_leaves_the_users_choice(mon
     walk(monkeypatch, 4, ENDS, num_points=1)
     assert seen == [True]
     assert torch.backends.cudnn.deterministic is False
+
+
+def test_a_shorter_training_has_proportionally_fewer_points_and_at_least_one(monkeypatch):
+    settings = dataclasses.replace(SETTINGS, num_points=6)
+    for budget, steps in ((2, [2]), (6, [4, 6]), (7, [2, 6, 8]), (24, [4, 8, 12, 16, 20, 24])):
+        agent, _ = make(Walker, monkeypatch, settings, ENDS, num_envs=2)
+        agent.num_train_steps = 20
+        rows = agent.train(budget).to_pylist()
+        assert [row["env_step"] for row in rows if row["split"] == "eval"] == steps
+
+
+def test_training_without_evaluation_plays_none_and_has_all_points_of_training(monkeypatch):
+    settings = dataclasses.replace(SETTINGS, num_points=3)
+    agent, made = make(Walker, monkeypatch, settings, ENDS, num_envs=2)
+    rows = agent.train(12, evaluate=False).to_pylist()
+    assert [(row["split"], row["env_step"]) for row in rows] == [("train", step) for step in (4, 8, 12)]
+    assert all(envs.training for envs in made)
 
 
 def test_a_budget_is_rounded_up_to_whole_updates(monkeypatch):

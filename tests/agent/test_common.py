@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -16,20 +17,10 @@ from rllte.files import md5
 from rllte.recipes.project import Project
 from rllte.tables import to_parquet
 from rllte.torch_setup import torch_device as make_device
-from tests.agent.conftest import ROOT, SMALL, make_agent
+from tests.agent.conftest import ROOT, SMALL, STEPS, make_agent
 
 pytestmark = pytest.mark.slow
 
-STEPS = {
-    "a2c": 1024,
-    "daac": 256,
-    "ddpg": 400,
-    "drqv2": 60,
-    "impala": 128,
-    "ppg": 256,
-    "ppo": 1024,
-    "sac": 400,
-}
 FINGERPRINTS = {
     "a2c": (2, 0.745459, -0.8111, 0.01),
     "daac": (2, 0.570101, 1.2920, 0.01),
@@ -99,6 +90,20 @@ def test_curves_have_the_asked_points_at_increasing_steps(trained):
     assert counts == [2] * 3
     evaluated = [r for r, kind in zip(table["episode_return"], table["split"], strict=True) if kind == "eval"]
     assert all(math.isfinite(value) for value in evaluated)
+
+
+def test_trainings_in_threads_give_the_bytes_of_one_after_the_other():
+    def train(seed):
+        agent = make_agent("ppo", seed)
+        agent.train(STEPS["ppo"])
+        return agent
+
+    seeds = (0, 1, 0)
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(train, seeds))
+    for agent, other in zip(together, map(train, seeds), strict=True):
+        assert torch.equal(policy_weights(agent), policy_weights(other))
+        assert to_parquet(agent.curves()) == to_parquet(other.curves())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,10 +1,14 @@
 """The cache: what pull, verify and prune do with it, and what nothing does to what is outside."""
 
+import fcntl
+import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -12,7 +16,9 @@ from rllte.config import cache_dir
 from rllte.errors import HubError
 from rllte.files import locked, md5, sha256
 from rllte.hub import MiniGrid
+from rllte.hub.store import cache
 from rllte.hub.store.cache import cache_path
+from rllte.hub.store.remote import ObjectRemote
 from rllte.hub.store.source import make_source
 from tests.conftest import CELL, RUNS, git, run_program
 from tests.test_cli import run
@@ -276,3 +282,23 @@ def test_bars_are_silent_in_a_pipe_and_by_the_environment(hub):
 def test_the_git_folder_of_a_hook_does_not_lead_the_loader_astray(hub, tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
     assert MiniGrid(rev="HEAD").load_scores(**NAMES).shape == (2, 4)
+
+
+def test_where_locks_do_nothing_two_downloads_at_once_leave_the_right_file(hub, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)  # as on some network file systems
+    artifact = artifact_of(RUNS[0].path("model"))
+    source, read = make_source(), ObjectRemote.read
+    together, calls = threading.Barrier(2, timeout=60), itertools.count()
+
+    def begin_together(self, md5, start, end):
+        if next(calls) < 2:
+            together.wait()
+        return read(self, md5, start, end)
+
+    monkeypatch.setattr(ObjectRemote, "read", begin_together)
+    monkeypatch.setattr(cache, "_CHUNK", artifact.size // 5 + 1)
+    with ThreadPoolExecutor(2) as pool:
+        tasks = [pool.submit(cache.fetch, source, artifact) for _ in range(2)]
+        assert all(cache.is_intact(artifact, task.result()) for task in tasks)
+    assert cache.is_intact(artifact, cache_path(artifact).read_bytes())
+    assert not any((cache_dir() / "parts").iterdir())

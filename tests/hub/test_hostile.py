@@ -222,6 +222,31 @@ def silent(handler):
     time.sleep(30)
 
 
+def login_page(handler):
+    page = b"\n<!DOCTYPE html><html><body>Please log in</body></html>"
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(page)))
+    handler.end_headers()
+    handler.wfile.write(page)
+
+
+def test_a_login_page_is_called_so_and_nobody_is_told_to_delete_anything(stranger):
+    with server(login_page) as (url, _):
+        repo = write_config(stranger, f"url = {url}/hub")
+        with pytest.raises(HubError, match=r"sent a web page instead of .*scores\.parquet") as caught:
+            MiniGrid(repo=repo).load_scores(**NAMES)
+    assert "delete" not in str(caught.value)
+
+
+def test_a_damaged_object_of_a_url_is_reported_to_its_owner(stranger, published_hub):
+    artifact = make_source(str(published_hub)).catalogue.artifact(CELL, "scores")
+    path = f"remote/files/md5/{artifact.md5[:2]}/{artifact.md5[2:]}"
+    (stranger / path).chmod(0o644)
+    repo = commit(stranger, **{path.replace("/", "__"): "damaged"})
+    with pytest.raises(HubError, match=f"Tell the repository's owner that {path} is damaged"):
+        MiniGrid(repo=repo).load_scores(**NAMES)
+
+
 @pytest.mark.parametrize("answer", [drip_body, drip_head, silent])
 def test_a_slow_server_ends_at_the_limit(stranger, monkeypatch, answer):
     monkeypatch.setenv("RLLTE_HUB_TIMEOUT", "1")

@@ -2,6 +2,7 @@
 
 import abc
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,6 +28,7 @@ MakeEnvs = Callable[[int, Sequence[int], bool], Envs]
 
 
 _BUILD_THREADS = 2
+_building = threading.Lock()  # of PyTorch's global generator, which the initial weights are drawn from
 
 
 class Agent(abc.ABC):
@@ -78,7 +80,7 @@ class Agent(abc.ABC):
         self.observation_space, self.action_space = envs.single_observation_space, envs.single_action_space
         envs.close()
         # nn.Module draws from the global generator; orthogonal weights depend on the number of threads
-        with torch.random.fork_rng(devices=[]), torch_threads(_BUILD_THREADS):
+        with _building, torch.random.fork_rng(devices=[]), torch_threads(_BUILD_THREADS):
             torch.default_generator.manual_seed(seed)
             self.build()
         self.num_updates = self.resumed_at = 0
@@ -117,6 +119,7 @@ class Agent(abc.ABC):
         self,
         num_train_steps: float | None = None,
         *,
+        evaluate: bool = True,
         log: str | Path | None = None,
         resume: str | Path | None = None,
         description: str | None = None,
@@ -128,7 +131,11 @@ class Agent(abc.ABC):
         the larger number determines the distance between the new points of the curve.
 
         Args:
-            num_train_steps: A whole number, which may be written ``2.5e+7``. The default is the recipe's.
+            num_train_steps: A whole number, which may be written ``2.5e+7``. The default is the recipe's. A
+                smaller number gives proportionally fewer points, so that evaluation takes no larger share of
+                the time.
+            evaluate: Whether to play evaluation episodes at each point of the curve. Otherwise the curves
+                have the training episodes only.
             log: A ``.csv`` or ``.parquet`` file. The curves are written to it at each of their points.
             resume: A checkpoint file, written at each checkpoint. If it exists, training resumes from it.
                 Training that was interrupted then ends with the same bytes as training that was not.
@@ -147,7 +154,7 @@ class Agent(abc.ABC):
         if resume is not None and (state := read_checkpoint(Path(resume))) is not None:
             self.load_state_dict(state)
             self.resumed_at = self.env_step
-        points = set(np.linspace(0, total, self.settings.num_points + 1).round().astype(int)[1:].tolist())
+        points = self._points(total, evaluate)
         watchers: list[Callable[[Agent], None]] = []
         if log is not None:
             watchers.append(lambda _: tables.write_table(Path(log), self.curves()))
@@ -159,7 +166,7 @@ class Agent(abc.ABC):
         with torch_threads(self.settings.num_threads), deterministic_cudnn(), bar:
             while self.num_updates < total:
                 seeds, end = self._next_segment(total)
-                self._train_segment(seeds, end, points, bar, watchers)
+                self._train_segment(seeds, end, points, evaluate, bar, watchers)
                 if resume is not None:
                     write_checkpoint(Path(resume), self.state_dict())
                 if watch is not None:
@@ -168,6 +175,13 @@ class Agent(abc.ABC):
 
     def _num_updates(self, num_train_steps: float) -> int:
         return math.ceil(whole_number("num_train_steps", num_train_steps) / self.steps_per_update)
+
+    def _points(self, total: int, evaluate: bool) -> set[int]:
+        """Return the numbers of updates at which the curve has its points."""
+        num_points, whole = self.settings.num_points, self._num_updates(self.num_train_steps)
+        if evaluate and total < whole:
+            num_points = math.ceil(num_points * total / whole)
+        return set(np.linspace(0, total, num_points + 1).round().astype(int)[1:].tolist())
 
     def _next_segment(self, total: int) -> tuple[list[int], int]:
         """Return the environments' seeds until the next checkpoint, and the checkpoint's number of updates.
@@ -186,6 +200,7 @@ class Agent(abc.ABC):
         seeds: Sequence[int],
         end: int,
         points: set[int],
+        evaluate: bool,
         bar: Any,
         watchers: list[Callable[["Agent"], None]],
     ) -> None:
@@ -201,7 +216,7 @@ class Agent(abc.ABC):
             self.num_updates += 1
             bar.update(self.steps_per_update)
             if self.num_updates in points:
-                self._add_point(bar)
+                self._add_point(evaluate, bar)
                 for watcher in watchers:
                     watcher(self)
         envs.close()
@@ -212,12 +227,8 @@ class Agent(abc.ABC):
             ended = infos["_episode"]
             self._ended += np.stack([infos["episode"]["r"], infos["episode"]["l"]], axis=1)[ended].tolist()
 
-    def _add_point(self, bar: Any) -> None:
+    def _add_point(self, evaluate: bool, bar: Any) -> None:
         self._check_finite()
-        point = sum(row[0] for row in self._rows)
-        returns, lengths = self.evaluate(
-            env_seeds(self.seed, "curve", int(point), self.settings.num_eval_envs)
-        )
         if self._ended:
             train_row = [*np.mean(self._ended, axis=0).tolist(), len(self._ended)]
         else:  # no episode ended since the previous point, so repeat its values
@@ -225,6 +236,13 @@ class Agent(abc.ABC):
             train_row = [*(last[0] if last else (math.nan, math.nan)), 0]
         self._ended = []
         self._rows.append([0, self.env_step, *train_row])
+        if not evaluate:
+            return
+        bar.set_postfix_str("evaluating")
+        point = sum(row[0] for row in self._rows)
+        returns, lengths = self.evaluate(
+            env_seeds(self.seed, "curve", int(point), self.settings.num_eval_envs)
+        )
         self._rows.append([1, self.env_step, float(returns.mean()), float(lengths.mean()), len(returns)])
         bar.set_postfix_str(f"return {returns.mean():.4g}", refresh=False)
 

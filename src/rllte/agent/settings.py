@@ -58,7 +58,8 @@ class TrainSettings:
     """Settings of training and of its evaluations, the same for all agents of a benchmark.
 
     Attributes:
-        num_points: Number of points of the learning curve.
+        num_points: Number of points of the learning curve of a whole training. One with a smaller budget has
+            proportionally fewer.
         num_eval_episodes: Number of evaluation episodes at each point.
         num_eval_envs: Number of environments that play the evaluation episodes.
         deterministic: Whether evaluation takes the most probable action. Otherwise it samples one.

@@ -196,19 +196,16 @@ def _download(
         )
     with writing_cache(part), locked(part) as file:
         if (data := read_local(source, artifact)) is not None:
-            part.unlink()
+            part.unlink(missing_ok=True)
             return data
         try:
             data = _complete(remote, artifact, file, advance)
-            if keep:
-                path = cache_path(artifact)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                part.replace(path)
-            else:
-                part.unlink()
+            if keep:  # where locks do nothing, another process may have written to the same part
+                write_bytes(cache_path(artifact), data)
+            part.unlink(missing_ok=True)
         except HubError:
-            if not part.stat().st_size:
-                part.unlink()
+            if not os.fstat(file.fileno()).st_size:
+                part.unlink(missing_ok=True)
             raise
         except OSError:  # such as a full disk: free the space of the part
             part.unlink(missing_ok=True)
@@ -227,12 +224,21 @@ def _complete(remote: "Remote", artifact: Artifact, file: BinaryIO, advance: Cal
         problem = find_problem(artifact, data)
     if problem:
         file.truncate(0)
+        if _is_web_page(data):
+            raise HubError(
+                f"{remote} sent a web page instead of {artifact.path}, such as one for logging in. It was "
+                "not used. Open the URL in a browser to see what is asked for, check the remote's url, or "
+                "name another remote."
+            )
         raise HubError(
             f"{artifact.path} in {remote} is damaged: it {problem}. It was not used. "
-            f"To repair it from a good copy, delete files/md5/{artifact.md5[:2]}/{artifact.md5[2:]} "
-            f"in the remote, then run dvc push."
+            f"{remote.repair(artifact.md5)}"
         )
     return data
+
+
+def _is_web_page(data: bytes) -> bool:
+    return data[:1000].lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 
 def _rest(

@@ -206,7 +206,13 @@ def _fetch_missing(repo: str, folder: str, commit: str, oids: set[str], num_byte
 
 
 def _mirror(url: str) -> Path:
+    """Return the bare repository that the cache keeps for a URL; make it if needed.
+
+    git refuses a repository of another user, so each user of a shared cache has one.
+    """
     folder = cache_dir() / "git" / f"{_key(url)}.git"
+    if folder.exists() and hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+        folder = folder.with_name(f"{_key(url)}-{os.getuid()}.git")
     if not folder.exists():
         with writing_cache(folder), locked(folder.with_suffix(".lock")):
             if not folder.exists():

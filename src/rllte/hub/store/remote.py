@@ -58,6 +58,12 @@ class Remote(ABC):
             OSError: The object cannot be read. File systems may also raise errors of their own.
         """
 
+    def repair(self, md5: str) -> str:
+        """Return a text that says how to replace a damaged object."""
+        return (
+            f"To repair it from a good copy, delete files/md5/{_place(md5)} in the remote, then run dvc push."
+        )
+
     def prepare(self, sizes: dict[str, int]) -> dict[str, bytes]:
         """Return the bytes of objects, by md5, if the remote can read many with one request.
 
@@ -131,6 +137,13 @@ class EmbeddedRemote(Remote):
         if not found:
             raise FileNotFoundError(f"{path} of {self.commit[:12]}")
         return found[path][start:end]
+
+    def repair(self, md5: str) -> str:
+        """Return a text that says how to replace a damaged object."""
+        path = f"{self.folder}/{_place(md5)}"
+        if self.needs_network:
+            return f"Tell the repository's owner that {path} is damaged, or load another revision."
+        return f"To repair it from the commit, run: git restore --source {self.commit[:12] or 'HEAD'} {path}"
 
     def prepare(self, sizes: dict[str, int]) -> dict[str, bytes]:
         """Return many objects with one request; empty if the repository is not at a URL."""
