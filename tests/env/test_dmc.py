@@ -83,7 +83,7 @@ def test_finger_is_dm_controls_own(env_id):
 
 
 def test_the_ball_is_caught_where_dm_control_says_so():
-    num_envs = 300
+    num_envs = 60
     ours, theirs = make_envpool_dmc_env("cup_catch", num_envs=num_envs, seed=3), load_suite("cup_catch")
     ours.reset()
     obs, rewards, *_ = ours.step(np.zeros((num_envs, 2), np.float32))

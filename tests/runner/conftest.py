@@ -37,11 +37,16 @@ def is_clean(root):
     return "up to date" in run_program("dvc", "status", cwd=root).stdout
 
 
-@pytest.fixture
-def untrained(tmp_path):
-    """A hub in which nothing is trained, and whose params.yaml names no agent with published cells."""
-    root = make_repository(tmp_path / "hub")
+def make_untrained(root):
+    """Make a hub in which nothing is trained, and whose params.yaml names no agent with published cells."""
+    make_repository(root)
     edit_yaml(root / "params.yaml", lambda params: params.update({"tables": []}))
     git(root, "add", "-A")
     git(root, "commit", "-qm", "start")
     return root
+
+
+@pytest.fixture
+def untrained(tmp_path):
+    """A hub in which nothing is trained."""
+    return make_untrained(tmp_path / "hub")

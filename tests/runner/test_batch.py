@@ -6,7 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from rllte.cli import main
 from rllte.errors import HubError
 from rllte.files import md5
 from rllte.hub.store.catalogue import read_catalogue
@@ -57,11 +59,12 @@ def test_what_cannot_be_pulled_is_not_trained(published_hub, tmp_path):
     assert Plan(root).absent(), "nothing was made anew"
 
 
-def test_a_dry_run_says_what_would_be_done_and_changes_nothing(untrained):
-    result = run_program("rllte-hub", "run", "--dry-run", "--planned", "--agent", "a2c", cwd=untrained)
-    assert "to train minigrid/a2c: 160,000,000 env steps, no rate was measured" in result.stdout
-    result = run_program("rllte-hub", "run", "--dry-run", cwd=untrained)
-    assert f"{RUNS[0]}: train, evaluate\n" in result.stdout
+def test_a_dry_run_says_what_would_be_done_and_changes_nothing(untrained, monkeypatch):
+    monkeypatch.chdir(untrained)
+    result = CliRunner().invoke(main, ["run", "--dry-run", "--planned", "--agent", "a2c"])
+    assert "to train minigrid/a2c: 160,000,000 env steps, no rate was measured" in result.output
+    result = CliRunner().invoke(main, ["run", "--dry-run"])
+    assert f"{RUNS[0]}: train, evaluate\n" in result.output
     assert git(untrained, "status", "--short").stdout == ""
     assert not (untrained / "scratch").exists()
 
