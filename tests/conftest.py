@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from rllte.names import Cell, Run
 from rllte.recipes.project import runs_text
+from rllte.recipes.schema import ListedRuns
 
 ROOT = Path(__file__).parents[1]
 CELL = Cell("minigrid", "ppo", "Empty-5x5-v0")
@@ -100,10 +101,10 @@ def make_repository(root):
 
     edit_yaml(root / "params.yaml", lambda params: params.update({"tables": ["minigrid/ppo"]}))
     for path in root.glob("pipelines/*/*/runs.yaml"):
-        path.write_text(runs_text({}, {}))
+        path.write_text(runs_text(ListedRuns({}, {})))
     runs = {f"{CELL.env_id}/seed-{run.seed}": {"env_id": CELL.env_id, "seed": run.seed} for run in RUNS}
     (root / "pipelines/minigrid/ppo/runs.yaml").write_text(
-        runs_text({CELL.env_id: {"num_train_steps": 1024}}, runs)
+        runs_text(ListedRuns({CELL.env_id: {"num_train_steps": 1024}}, runs))
     )
     edit_yaml(root / "pipelines/minigrid/params.yaml", shorten)
     edit_yaml(root / "pipelines/minigrid/ppo/params.yaml", shrink)

@@ -11,6 +11,12 @@ BENCHMARKS = ("atari", "dmc", "procgen", "minigrid")
 KINDS = ("curves", "scores", "policy", "model")
 """The kinds of artifact: curves and scores of a run or a cell, policy and model of a run."""
 
+DEMONSTRATIONS = "demonstrations"
+"""The kind of artifact that a cell has at several levels."""
+
+LEVELS = ("random", "expert", "noise", "exploration")
+"""The levels of demonstrations: what chose the actions."""
+
 MAX_SEED = 2**31 - 1
 """The largest seed: tables store seeds as int32."""
 
@@ -168,3 +174,35 @@ class Run:
             spec_hash: The hash of the settings, ``Spec.hash``.
         """
         return f"scratch/{self}/{spec_hash}/resume.pt"
+
+
+@dataclass(frozen=True, order=True)
+class Dataset:
+    """Demonstrations of one level in the environments of a cell: ``minigrid/ppo/Empty-6x6-v0/expert``."""
+
+    cell: Cell
+    level: str
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS:
+            raise UnknownNameError("level", self.level, LEVELS)
+
+    def __str__(self) -> str:
+        return f"{self.cell}/{self.level}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Dataset":
+        """Return the dataset ``benchmark/agent/env_id/level``.
+
+        Raises:
+            HubError: The text has another form, or a part contains other characters than letters, digits,
+                ``-`` and ``_``.
+            UnknownNameError: The benchmark or the level does not exist.
+        """
+        cell, _, level = text.rpartition("/")
+        return cls(Cell.parse(cell), level)
+
+    @property
+    def path(self) -> str:
+        """The path of the dataset, relative to the repository."""
+        return f"data/demonstrations/{self}.parquet"

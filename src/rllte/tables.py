@@ -98,10 +98,22 @@ def read_metadata(data: bytes, name: str) -> dict[str, str]:
 
 @contextmanager
 def _opened(data: bytes, name: str) -> Iterator[pa.parquet.ParquetFile]:
+    with readable(name):
+        yield open_parquet(data)
+
+
+def open_parquet(data: bytes) -> pa.parquet.ParquetFile:
+    """Open the bytes of a Parquet file."""
+    # pre_buffer=False avoids threads: the files are small, and a process that exited right after a read
+    # sometimes aborted.
+    return pa.parquet.ParquetFile(pa.BufferReader(data), pre_buffer=False)
+
+
+@contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Turn PyArrow's errors inside the block into a HubError that names the file."""
     try:
-        # pre_buffer=False avoids threads: the files are small, and a process that exited right after a read
-        # sometimes aborted.
-        yield pa.parquet.ParquetFile(pa.BufferReader(data), pre_buffer=False)
+        yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # OSError: a damaged block
         raise HubError(f"{name} is not a readable Parquet file: {error}") from None
 

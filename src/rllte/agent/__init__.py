@@ -13,3 +13,6 @@ AGENTS = {
     "ppo": "rllte.agent.ppo:PPO",
     "sac": "rllte.agent.sac:SAC",
 }
+
+INTRINSIC: tuple[str, ...] = ()
+"""The agents that are trained by intrinsic rewards alone."""

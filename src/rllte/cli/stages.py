@@ -1,10 +1,12 @@
 """Commands that the DVC stages of a checkout call."""
 
+from pathlib import Path
+
 import click
 
-from rllte.cli.options import this_folder
+from rllte.cli.options import current_source, this_folder, trust_repo
 from rllte.extras import requires_extra
-from rllte.names import Cell, Run
+from rllte.names import LEVELS, Cell, Dataset, Run
 
 _PURPOSE = "The pipeline needs"
 
@@ -46,6 +48,39 @@ def collect(cell: str) -> None:
 
 
 @click.command()
+@click.argument("name", metavar="CELL/LEVEL|CELL")
+@click.option("--level", type=click.Choice(LEVELS), help="Write a file of your own, at this level.")
+@click.option("-n", "--num-episodes", type=int, help="Its number of episodes.")
+@click.option("--noise", type=float, help="The noise of the level noise: a probability, or a deviation.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="ENV_ID-LEVEL.parquet.")
+@trust_repo
+def demonstrate(
+    name: str,
+    level: str | None,
+    num_episodes: int | None,
+    noise: float | None,
+    output: Path | None,
+    trust_repo: bool,
+) -> None:
+    """Make demonstrations: those of the pipeline (CELL/LEVEL), or a file of your own (CELL --level LEVEL).
+
+    For a file of your own, CELL may be written without the agent; its best agent is taken then.
+    """
+    with requires_extra(_PURPOSE):
+        from rllte.stages.demonstrate import demonstrate, demonstrate_on_demand
+    if level is None:
+        if (num_episodes, noise, output) != (None, None, None):
+            raise click.UsageError("name a --level")
+        click.echo(demonstrate(this_folder(), Dataset.parse(name)), err=True)
+        return
+    source = current_source()
+    dataset = Dataset(source.catalogue.best_cell(name), level)
+    path = output or Path(f"{dataset.cell.env_id}-{level}.parquet")
+    line = demonstrate_on_demand(source, dataset, path, num_episodes, noise, trust_repo=trust_repo)
+    click.echo(line, err=True)
+
+
+@click.command()
 @click.argument("pipeline", metavar="BENCHMARK/AGENT")
 def tables(pipeline: str) -> None:
     """Pack the curves and scores of all cells of an agent into one file."""
@@ -62,4 +97,4 @@ def catalogue() -> None:
     build_catalogue(this_folder())
 
 
-COMMANDS = (train, evaluate, export, collect, tables, catalogue)
+COMMANDS = (train, evaluate, export, collect, demonstrate, tables, catalogue)

@@ -11,18 +11,21 @@ import click
 from rllte.cli.options import as_json, cells_like, current_source, trust_repo
 from rllte.errors import HubError
 from rllte.extras import requires_extra
-from rllte.names import KINDS, Cell, Run, cell_parts
+from rllte.names import DEMONSTRATIONS, KINDS, Cell, Run, cell_parts
 
 if TYPE_CHECKING:
     from rllte.hub.store.catalogue import Artifact
     from rllte.hub.store.source import Source
 
 
+_KINDS = (*KINDS, DEMONSTRATIONS)
+
+
 def _kinds(_context: click.Context, _option: click.Parameter, text: str) -> list[str]:
     kinds = ["model" if word.strip() == "models" else word.strip() for word in text.split(",")]
     for kind in kinds:
-        if kind not in KINDS:
-            raise click.BadParameter(f"unknown kind {kind!r}; choose from {', '.join(KINDS)}")
+        if kind not in _KINDS:
+            raise click.BadParameter(f"unknown kind {kind!r}; choose from {', '.join(_KINDS)}")
     return list(dict.fromkeys(kinds))
 
 
@@ -99,7 +102,7 @@ def verify(cells: tuple[str, ...], replay: str | None, trust_repo: bool, as_json
 
     source = current_source()
     catalogue = source.catalogue
-    wanted = _artifacts(source, cells, None, False, KINDS) if cells else catalogue.all_artifacts()
+    wanted = _artifacts(source, cells, None, False, _KINDS) if cells else catalogue.all_artifacts()
     copies = list(check_copies(source, wanted))
     problems = [copy for copy in copies if copy.problem]
     if as_json:

@@ -23,6 +23,8 @@ class AtariVectorEnv(EnvpoolVectorEnv):
     over.
     """
 
+    stack_size = 4
+
     def _outcome(self, rewards: Array, ended: Array, info: dict[str, Any]) -> tuple[Array, Array]:
         limit = self._pool.spec.config.max_episode_steps
         return info["reward"], ended & (info["terminated"].astype(bool) | (info["elapsed_step"] >= limit))

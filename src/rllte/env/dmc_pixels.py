@@ -133,12 +133,12 @@ def _render_options(image_size: int, camera: int) -> dict[str, Any]:
 
 class _PixelVectorEnv(EnvpoolVectorEnv):
     def __init__(self, task_id: str, *, frame_stack: int, action_repeat: int, **options: Any) -> None:
-        self._frame_stack, self._action_repeat = frame_stack, action_repeat
+        self.stack_size, self._action_repeat = frame_stack, action_repeat
         super().__init__(task_id, **options)
 
     def _make_pool(self, seeds: list[int]) -> Any:
         image_size = self._options["render_width"]
-        stacks = np.zeros((self.num_envs, self._frame_stack, 3, image_size, image_size), np.uint8)
+        stacks = np.zeros((self.num_envs, self.stack_size, 3, image_size, image_size), np.uint8)
         return _PixelPool(super()._make_pool(seeds), stacks, self._action_repeat)
 
 

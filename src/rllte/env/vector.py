@@ -43,7 +43,13 @@ class EnvpoolVectorEnv(gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Te
         read_obs: Turns envpool's batch of observations into one array.
         write_action: Turns a batch of actions into envpool's.
         options: Passed on to ``envpool.make``.
+
+    Attributes:
+        stack_size: The number of frames in an observation, the oldest first. The first dimension of an
+            observation is then divisible by it, and the first observation of an episode repeats one frame.
     """
+
+    stack_size = 1
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from rllte.agent.base import Agent
+    from rllte.hub.demonstrations import Demonstrations
 
 
 def available(
@@ -170,6 +171,42 @@ class Benchmark:
             matrix[cell.env_id] = scores
             matrix.seeds[cell.env_id] = list(catalogue.cells[str(cell)]["seeds"])
         return matrix
+
+    def load_demonstrations(
+        self,
+        env_id: str,
+        level: str = "expert",
+        agent: str | None = None,
+        *,
+        num_episodes: int | None = None,
+        stack: bool = True,
+    ) -> "Demonstrations":
+        """Load demonstrations, for offline reinforcement learning and imitation.
+
+        Args:
+            env_id: The environment.
+            level: ``"random"`` (actions are drawn uniformly), ``"expert"`` (the cell's policy with the
+                highest mean score), ``"noise"`` (the same policy with noise) or ``"exploration"`` (a policy
+                that was trained by intrinsic rewards alone).
+            agent: The agent whose environments and policies were used. The default is the agent with the
+                highest mean score among those that have such demonstrations.
+            num_episodes: The number of episodes, from the first on; all by default.
+            stack: Whether observations are stacks of frames, as policies see them, or single frames.
+
+        Returns:
+            A mapping ``episode_0``, ``episode_1`` and so on to dicts of arrays, which are read when they are
+            asked for.
+
+        Raises:
+            UnknownNameError: There is no such env_id, level or agent.
+            MissingArtifactError: The demonstrations are planned, or their file cannot be had.
+            HubError: There are fewer episodes, or the file is damaged.
+        """
+        from rllte.hub.demonstrations import Demonstrations
+
+        artifact = self.source.catalogue.dataset(self.name, env_id, level, agent)
+        data = fetch(self.source, artifact)
+        return Demonstrations(data, artifact.path, num_episodes=num_episodes, stack=stack)
 
     def load_models(
         self, env_id: str, agent: str, seed: int = 0, device: str = "cpu", *, trust_repo: bool = False

@@ -9,14 +9,15 @@ import numpy as np
 from rllte import tables
 from rllte.errors import HubError, MissingArtifactError
 from rllte.files import md5, sha256, write_bytes
+from rllte.hub.demonstrations import Demonstrations
 from rllte.hub.statistics import mean_interval
 from rllte.hub.store.catalogue import FILE
-from rllte.names import KINDS, Cell, Run, tables_path
+from rllte.names import DEMONSTRATIONS, KINDS, Cell, Run, tables_path
 from rllte.publish import results
 from rllte.recipes.project import Project
 from rllte.recipes.schema import Support
 from rllte.recipes.spec import Spec
-from rllte.runner.recorded import collected, read_recorded, recorded_outputs
+from rllte.runner.recorded import collected, read_output, read_recorded, recorded_outputs
 
 CATALOGUE_VERSION = 2
 """The version of the catalogue's format. Version 1 (release 0.1.0) says published instead of available."""
@@ -53,7 +54,7 @@ def build_catalogue(root: Path) -> None:
             runs = published.get(cell, [])
             artifacts += [_artifact(root, owner, kind, locked) for owner, kind in _files(cell, runs)]
             cells.append(_available(project, cell, runs) if runs else _planned(cell, support))
-        artifacts += _bundle(root, benchmark, agent)
+        artifacts += _bundle(root, benchmark, agent) + _datasets(project, benchmark, agent, locked)
     content = {"format": CATALOGUE_VERSION, "cells": cells, "artifacts": artifacts, "pipelines": pipelines}
     files = {
         FILE: _one_row_a_line(content).encode(),
@@ -127,6 +128,29 @@ def _bundle(root: Path, benchmark: str, agent: str) -> list[dict[str, Any]]:
         return []
     facts = _file_facts(path, (root / path).read_bytes(), "tables")
     return [{**facts, "benchmark": benchmark, "agent": agent}]
+
+
+def _datasets(project: Project, benchmark: str, agent: str, locked: dict[str, str]) -> list[dict[str, Any]]:
+    """Return a row for each of an agent's demonstrations that dvc.lock records."""
+    rows = []
+    for dataset in project.datasets(benchmark, agent):
+        if dataset.path not in locked:
+            continue
+        data = read_output(project.root, dataset.path, dataset.cell, locked)
+        demonstrations = Demonstrations(data, dataset.path)
+        by_model = {"policy_seed": demonstrations.metadata["seed"]} if dataset.level != "random" else {}
+        rows.append(
+            {
+                **_file_facts(dataset.path, data, DEMONSTRATIONS),
+                **_names(dataset.cell),
+                "level": dataset.level,
+                **by_model,
+                "num_episodes": len(demonstrations),
+                "num_steps": int(demonstrations.lengths.sum()),
+                "mean": round(float(demonstrations.returns.mean()), 4),
+            }
+        )
+    return rows
 
 
 def _file_facts(path: str, data: bytes, kind: str) -> dict[str, Any]:

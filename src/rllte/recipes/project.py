@@ -1,5 +1,6 @@
 """Read and write the settings of a checkout; each text is parsed only once."""
 
+import dataclasses
 import functools
 import io
 from dataclasses import replace
@@ -11,29 +12,31 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from rllte.agent import AGENTS
-from rllte.agent.settings import TrainSettings
+from rllte.agent.settings import TrainSettings, check_ranges
 from rllte.errors import HubError, UnknownNameError
 from rllte.extras import load
 from rllte.files import write_bytes
-from rllte.names import BENCHMARKS, Cell, Run
+from rllte.names import BENCHMARKS, LEVELS, Cell, Dataset, Run
 from rllte.recipes.checked import checked
 from rllte.recipes.schema import (
     AgentParams,
     BenchmarkParams,
     CellLine,
+    DatasetLine,
     ListedRuns,
     Release,
     ReleaseCell,
+    ReleaseDatasets,
     Resources,
     RunLine,
     Support,
 )
-from rllte.recipes.spec import SCALES, EvaluationSettings, Spec
+from rllte.recipes.spec import SCALES, DemonstrationSettings, EvaluationSettings, Spec
 
 RELEASE = "release.yaml"
 _MAX_VALUES = 1_000_000
 _RUNS_HEAD = """\
-# The available cells, with their budgets in env steps, and their runs. `rllte-hub run` writes this file.
+# The available cells with their budgets (env steps), runs and datasets. `rllte-hub run` writes this file.
 """
 
 
@@ -94,7 +97,7 @@ class Project:
     def write_listed(self, benchmark: str, agent: str, listed: ListedRuns) -> None:
         """Replace ``runs.yaml`` of an agent."""
         path = self.root / f"pipelines/{benchmark}/{agent}/runs.yaml"
-        write_bytes(path, runs_text(listed.envs, listed.runs).encode())
+        write_bytes(path, runs_text(listed).encode())
 
     def runs(self, benchmark: str, agent: str) -> list[Run]:
         """Return the listed runs of an agent on a benchmark, sorted."""
@@ -151,6 +154,27 @@ class Project:
         """Return the settings of evaluation, including those that differ for the agent."""
         return {**self.benchmark(benchmark).evaluation, **self.agent(benchmark, agent).differs["evaluation"]}
 
+    def demonstration_settings(self, benchmark: str) -> DemonstrationSettings:
+        """Return how the demonstrations of a benchmark are made."""
+        where = f"pipelines/{benchmark}/params.yaml: demonstrations"
+        settings: DemonstrationSettings = checked(
+            DemonstrationSettings, self.benchmark(benchmark).demonstrations, where
+        )
+        check_ranges(settings)
+        return settings
+
+    def datasets(self, benchmark: str, agent: str) -> list[Dataset]:
+        """Return the listed demonstrations of an agent on a benchmark, sorted."""
+        datasets = []
+        for name, values in self.listed(benchmark, agent).datasets.items():
+            where = f"pipelines/{benchmark}/{agent}/runs.yaml: datasets.{name}"
+            line: DatasetLine = checked(DatasetLine, values, where)
+            dataset = Dataset(Cell(benchmark, agent, line.env_id), line.level)
+            if str(dataset) != f"{benchmark}/{agent}/{name}":
+                raise HubError(f"{where} is {values}; rename the key to {line.env_id}/{line.level}.")
+            datasets.append(dataset)
+        return sorted(datasets)
+
     def resources(self, benchmark: str, agent: str) -> Resources:
         """Return the resources of a node that a run of an agent needs."""
         own = self.agent(benchmark, agent).differs.get("resources", {})
@@ -173,6 +197,18 @@ class Project:
                 raise HubError(f"{RELEASE}: cells.{i} names {row.cell} a second time; write one row for it.")
             if min(row.num_train_steps, row.num_seeds) < 1:
                 raise HubError(f"{RELEASE}: cells.{i} is {values}; write 1 or more for each number.")
+            rows.append(row)
+        return rows
+
+    def release_datasets(self) -> list[ReleaseDatasets]:
+        """Return the demonstrations that ``release.yaml`` names for the next release."""
+        release: Release = checked(Release, self._read(RELEASE), RELEASE)
+        rows: list[ReleaseDatasets] = []
+        for i, values in enumerate(release.datasets):
+            row: ReleaseDatasets = checked(ReleaseDatasets, values, f"{RELEASE}: datasets.{i}")
+            for level in row.levels:
+                if level not in LEVELS:
+                    raise UnknownNameError("level", level, LEVELS, where=f"{RELEASE}: datasets.{i}")
             rows.append(row)
         return rows
 
@@ -260,13 +296,13 @@ def _parse(text: str) -> tuple[Any, int]:
     return values, count
 
 
-def runs_text(envs: dict[str, Any], runs: dict[str, Any]) -> str:
-    """Return the text of a ``runs.yaml``, with one line for each cell and for each run."""
+def runs_text(listed: ListedRuns) -> str:
+    """Return the text of a ``runs.yaml``, with one line for each cell, run and dataset."""
     yaml = YAML()
     yaml.default_flow_style = None  # writes the innermost level in one line
     yaml.width = 1000
     stream = io.StringIO()
-    yaml.dump({"envs": _quoted(envs), "runs": _quoted(runs)}, stream)
+    yaml.dump({key: _quoted(value) for key, value in dataclasses.asdict(listed).items()}, stream)
     return _RUNS_HEAD + stream.getvalue()
 
 

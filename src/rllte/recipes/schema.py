@@ -60,6 +60,7 @@ class BenchmarkParams:
         train: How training is run and evaluated, see ``TrainSettings``.
         evaluation: How final scores are made, see ``EvaluationSettings``.
         resources: What a run needs of a node, see ``Resources``.
+        demonstrations: How demonstrations are made, see ``DemonstrationSettings``.
     """
 
     benchmark: str
@@ -68,6 +69,7 @@ class BenchmarkParams:
     train: dict[str, Any]
     evaluation: dict[str, Any]
     resources: dict[str, Any] = field(default_factory=dict)
+    demonstrations: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,12 @@ class ListedRuns:
     Attributes:
         envs: A ``CellLine`` for each cell, by env_id.
         runs: A ``RunLine`` for each run, by ``<env_id>/seed-<seed>``.
+        datasets: A ``DatasetLine`` for each dataset, by ``<env_id>/<level>``.
     """
 
     envs: dict[str, Any]
     runs: dict[str, Any]
+    datasets: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -130,9 +134,15 @@ class CellLine:
 
 @dataclass(frozen=True)
 class Release:
-    """``release.yaml``: the cells of the next release, each a ``ReleaseCell``."""
+    """``release.yaml``: what the next release adds.
+
+    Attributes:
+        cells: The cells, each a ``ReleaseCell``.
+        datasets: The demonstrations of available cells, each a ``ReleaseDatasets``.
+    """
 
     cells: list[Any]
+    datasets: list[Any] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -151,8 +161,29 @@ class ReleaseCell:
 
 
 @dataclass(frozen=True)
+class ReleaseDatasets:
+    """A row of ``datasets`` in release.yaml.
+
+    Attributes:
+        cells: The name of a cell, or a pattern such as ``minigrid/ppo/*``.
+        levels: The levels of their demonstrations.
+    """
+
+    cells: str
+    levels: list[str]
+
+
+@dataclass(frozen=True)
 class RunLine:
     """A line of ``runs`` in runs.yaml: one training run of a cell."""
 
     env_id: str
     seed: int
+
+
+@dataclass(frozen=True)
+class DatasetLine:
+    """A line of ``datasets`` in runs.yaml: one level of demonstrations of a cell."""
+
+    env_id: str
+    level: str

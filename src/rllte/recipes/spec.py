@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from rllte.agent.settings import TrainSettings
+from rllte.agent.settings import TrainSettings, between, count
 from rllte.errors import HubError, UnknownNameError
 from rllte.files import sha256
 from rllte.names import Cell, Run
@@ -32,6 +32,25 @@ class EvaluationSettings:
     num_envs: int
     deterministic: bool
     num_threads: int
+
+
+@dataclass(frozen=True)
+class DemonstrationSettings:
+    """How demonstrations are made.
+
+    Attributes:
+        num_episodes: The number of episodes of a dataset.
+        num_envs: The number of environments that play at the same time, one episode each.
+        noise: The noise of the level ``noise``. Where actions are discrete, it is the probability with which
+            a uniformly random action replaces the policy's; where they are continuous, it is the standard
+            deviation of the Gaussian noise that is added to each number, before it is clipped to [-1, 1].
+        num_threads: The number of CPU threads of PyTorch.
+    """
+
+    num_episodes: int = count()
+    num_envs: int = count(1, 10_000)
+    noise: float = between(0, 1)
+    num_threads: int = count(1, 1024)
 
 
 @dataclass(frozen=True)

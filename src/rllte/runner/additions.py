@@ -5,7 +5,8 @@ import json
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from rllte.errors import HubError, UnknownNameError
 from rllte.files import write_bytes
 from rllte.names import Cell, Run
 from rllte.recipes.project import RELEASE, Project
-from rllte.recipes.schema import ListedRuns
 from rllte.runner.recorded import collected
 from rllte.runner.tasks import Wanted, Work
 
@@ -134,7 +134,7 @@ def add_lines(project: Project, lines: Lines) -> None:
         listed = project.listed(*names)
         envs = {**listed.envs, **{cell.env_id: line for cell, line in some.envs.items()}}
         runs = {run.key: {"env_id": run.cell.env_id, "seed": run.seed} for run in some.runs}
-        project.write_listed(*names, ListedRuns(envs, {**listed.runs, **runs}))
+        project.write_listed(*names, replace(listed, envs=envs, runs={**listed.runs, **runs}))
     for folder in _folders(lines):
         _move(project.root / _ASIDE / folder, project.root / folder)
 
@@ -150,9 +150,10 @@ def remove_lines(project: Project, lines: Lines) -> None:
         cells, runs = {cell.env_id for cell in some.envs}, {run.key for run in some.runs}
         project.write_listed(
             *names,
-            ListedRuns(
-                {key: line for key, line in listed.envs.items() if key not in cells},
-                {key: line for key, line in listed.runs.items() if key not in runs},
+            replace(
+                listed,
+                envs={key: line for key, line in listed.envs.items() if key not in cells},
+                runs={key: line for key, line in listed.runs.items() if key not in runs},
             ),
         )
     for folder in _folders(lines):
@@ -200,6 +201,26 @@ def _move(source: Path, target: Path) -> None:
     elif source.exists() and not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(source, target)
+
+
+def list_datasets(project: Project) -> None:
+    """Add the demonstrations that ``release.yaml`` names to runs.yaml, if their cells are available.
+
+    Raises:
+        UnknownNameError: A level does not exist.
+        HubError: A row of ``release.yaml`` is not valid.
+    """
+    rows = project.release_datasets()
+    for names in project.pipelines():
+        listed = project.listed(*names)
+        datasets = dict(listed.datasets)
+        for cell in collected(project, *names) if rows else ():
+            for row in rows:
+                if fnmatchcase(str(cell), row.cells):
+                    for level in row.levels:
+                        datasets.setdefault(f"{cell.env_id}/{level}", {"env_id": cell.env_id, "level": level})
+        if datasets != listed.datasets:
+            project.write_listed(*names, replace(listed, datasets=datasets))
 
 
 def list_tables(project: Project) -> None:

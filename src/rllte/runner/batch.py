@@ -14,10 +14,18 @@ from rllte.errors import HubError
 from rllte.recipes.project import Project
 from rllte.runner import dvc_records as record
 from rllte.runner import ray_tasks as runner
-from rllte.runner.additions import Lines, add_lines, lines_to_add, list_tables, remove_lines, take_back
+from rllte.runner.additions import (
+    Lines,
+    add_lines,
+    lines_to_add,
+    list_datasets,
+    list_tables,
+    remove_lines,
+    take_back,
+)
 from rllte.runner.display import Display
 from rllte.runner.locks import read_texts
-from rllte.runner.staleness import Plan
+from rllte.runner.staleness import Plan, Stage
 from rllte.runner.tasks import Outcome, Work, check_targets, stale_work, wanted_by
 from rllte.runner.workspaces import Checkout, OwnFolder, Workspace, is_transient, patiently
 
@@ -103,6 +111,9 @@ def run_batch(root: Path, options: Options) -> Summary:
             add_lines(project, added)
             check_targets(options.targets, project.all_runs())
             plan = _with_pulled(root, Plan(root), options)
+            if options.release:  # tells from the tables, which are here now, which cells are available
+                list_datasets(project)
+                plan = Plan(root)
             works = added.in_order(stale_work(project, plan, wanted, options.threads))
             workspace = _workspace(root, options)
             summary, entries = _execute(root, works, workspace, options, interrupts)
@@ -172,7 +183,7 @@ def _record(
     finished = {
         stage.address: entries[stage.address]
         for stage in stages
-        if stage.address in entries and stage.target not in owners
+        if stage.address in entries and not owners & _owners(stage)
     }
     if not finished:
         return
@@ -182,6 +193,11 @@ def _record(
     patiently(workspace.forget)(
         [task for task in tasks if all(stage.address in finished for stage in task.stages)]
     )
+
+
+def _owners(stage: Stage) -> set[str]:
+    """Return the names that a stage belongs to: demonstrations come from all runs of their cell."""
+    return {stage.target, str(stage.cell)} if stage.kind == "demonstrate" else {stage.target}
 
 
 def _make_catalogue(root: Path, workspace: Workspace, summary: Summary, interrupts: "_Interrupts") -> None:

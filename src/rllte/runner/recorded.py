@@ -61,7 +61,22 @@ def read_recorded(root: Path, owner: Cell | Run, kind: str, outs: dict[str, str]
         MissingArtifactError: The file is not here.
         HubError: The file does not have the md5 of dvc.lock.
     """
-    path, cell = owner.path(kind), owner.cell if isinstance(owner, Run) else owner
+    return read_output(root, owner.path(kind), owner.cell if isinstance(owner, Run) else owner, outs)
+
+
+def read_output(root: Path, path: str, cell: Cell, outs: dict[str, str]) -> bytes:
+    """Return the content of an output of a cell's stages, checked against the recorded md5.
+
+    Args:
+        root: The repository.
+        path: The path of the output.
+        cell: The cell.
+        outs: The recorded md5 of each output, by path.
+
+    Raises:
+        MissingArtifactError: The file is not here.
+        HubError: The file does not have the md5 of dvc.lock.
+    """
     try:
         data = (root / path).read_bytes()
     except OSError:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from rllte.files import md5, write_bytes
 from rllte.hub.store.dvc_config import read_config
+from rllte.names import Cell, Dataset, Run
 from rllte.recipes.project import read_yaml
 from rllte.runner.locks import read_lock
 
@@ -51,13 +52,26 @@ class Stage:
 
     @property
     def kind(self) -> str:
-        """Kind of the stage: ``train``, ``evaluate``, ``export`` or ``collect``."""
+        """Kind of the stage, one of ``rllte.stages.STAGES``."""
         return self.name.partition("@")[0]
 
     @property
     def target(self) -> str:
-        """Name of the run or the cell that the command works on."""
+        """Name of the run, the cell or the dataset that the command works on."""
         return self.cmd.split()[-1]
+
+    @property
+    def owner(self) -> Run | Cell | Dataset:
+        """The run, the cell or the dataset that the command works on."""
+        if self.kind == "collect":
+            return Cell.parse(self.target)
+        return (Dataset if self.kind == "demonstrate" else Run).parse(self.target)
+
+    @property
+    def cell(self) -> Cell:
+        """The cell that the stage belongs to."""
+        owner = self.owner
+        return owner if isinstance(owner, Cell) else owner.cell
 
 
 class Reason(NamedTuple):

@@ -69,7 +69,7 @@ class Work:
     Attributes:
         cell: The cell.
         runs: Tasks that train and evaluate. They do not depend on each other.
-        last: The task after them, which exports models and collects the cell.
+        last: The task after them, which exports models, collects the cell and makes its demonstrations.
         stages: All stages of the cell, including those that are up to date.
     """
 
@@ -93,7 +93,7 @@ class Work:
         stages = tuple(
             stage
             for stage in self.last.stages
-            if (not missing if stage.kind == "collect" else stage.target not in missing)
+            if (stage.target not in missing if stage.kind == "export" else not missing)
         )
         return replace(self.last, stages=stages) if stages else None
 
@@ -167,8 +167,7 @@ def stale_work(project: Project, plan: Plan, wanted: Wanted, threads: int | None
     """
     cells: dict[Cell, dict[str, dict[str, Stage]]] = defaultdict(lambda: defaultdict(dict))
     for stage in plan.stages.values():
-        cell = Cell.parse(stage.target) if stage.kind == "collect" else Run.parse(stage.target).cell
-        cells[cell][stage.target][stage.kind] = stage
+        cells[stage.cell][stage.target][stage.kind] = stage
     works = []
     for cell, targets in sorted(cells.items()):
         work = _work_of(cell, targets, plan, wanted, _options(project, cell, threads))
@@ -199,9 +198,12 @@ def _work_of(
             first = stale.index(True)
             runs += [task(name, order[first:2])] if first < 2 else []
             last.append(order[2])
-    if collect is not None and not others and (last or collect.address in plan.reasons):
-        asked = any(wanted(Run.parse(name)) for name, stages in targets.items() if "train" in stages)
-        last += [collect] if asked else []
+    asked = any(wanted(Run.parse(name)) for name, stages in targets.items() if "train" in stages)
+    if asked and not others:  # these stages read what all runs of the cell made
+        datasets = [stages["demonstrate"] for stages in targets.values() if "demonstrate" in stages]
+        remade = bool(last)
+        for stage in [*([collect] if collect else []), *datasets]:
+            last += [stage] if remade or stage.address in plan.reasons else []
     everything = [stage for stages in targets.values() for stage in stages.values()]
     return Work(cell, runs, task(str(cell), last), everything) if last else None
 

@@ -7,7 +7,6 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from rllte.names import Cell, Run
 from rllte.runner.staleness import Stage
 from rllte.runner.tasks import Outcome, Task
 from rllte.runner.workspaces import Workspace, patiently
@@ -47,10 +46,9 @@ def perform(workspace: Workspace, task: Task, report: Report) -> Outcome:
 def _perform_stage(workspace: Workspace, root: Path, task: Task, stage: Stage, report: Report) -> None:
     report({"stage": stage.kind})
     function = stage_function(stage.kind)
-    owner = Cell.parse(stage.target) if stage.kind == "collect" else Run.parse(stage.target)
     options = {"watch": _Watch(workspace, root, task, report)} if stage.kind == "train" else {}
     print(f"{stage.kind} {stage.target}")
-    print(patiently(function)(root, owner, **options))
+    print(patiently(function)(root, stage.owner, **options))
 
 
 class _Watch:

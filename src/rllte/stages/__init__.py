@@ -1,14 +1,14 @@
-"""The functions that a pipeline's DVC stages call: train, evaluate, export and collect."""
+"""The functions that a pipeline's DVC stages call: train, evaluate, export, collect and demonstrate."""
 
 from collections.abc import Callable
 
 from rllte.errors import UnknownNameError
 
-STAGES = ("train", "evaluate", "export", "collect")
+STAGES = ("train", "evaluate", "export", "collect", "demonstrate")
 
 
 def stage_function(kind: str) -> Callable[..., str]:
-    """Return the function of a stage. It takes the root of the checkout, and a run or a cell.
+    """Return the function of a stage. It takes the root of the checkout, and a run, a cell or a dataset.
 
     Raises:
         UnknownNameError: There is no such stage.
@@ -29,4 +29,8 @@ def stage_function(kind: str) -> Callable[..., str]:
         from rllte.stages.collect import collect
 
         return collect
+    if kind == "demonstrate":
+        from rllte.stages.demonstrate import demonstrate
+
+        return demonstrate
     raise UnknownNameError("stage", kind, STAGES)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import re
 import reprlib
 from collections.abc import Iterable, Mapping
@@ -10,7 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from rllte.errors import HubError, MissingArtifactError, UnknownNameError
-from rllte.names import Cell, Run, agent_name, benchmark_name, env_name, tables_path
+from rllte.names import (
+    DEMONSTRATIONS,
+    LEVELS,
+    Cell,
+    Dataset,
+    Run,
+    agent_name,
+    benchmark_name,
+    cell_parts,
+    env_name,
+    tables_path,
+)
 
 FILE = "catalogue.json"
 MAX_BYTES = 2**32
@@ -39,11 +51,13 @@ class Artifact:
         md5: The md5 in hexadecimal.
         sha256: The sha256 in hexadecimal.
         size: The size in bytes.
-        kind: The kind of artifact: one of ``rllte.names.KINDS``, or ``"tables"`` for a zip of tables.
+        kind: The kind of artifact: one of ``rllte.names.KINDS``, ``"demonstrations"``, or ``"tables"`` for a
+            zip of tables.
         benchmark: The benchmark.
         agent: The agent.
         env_id: The environment; None for a zip of tables.
         seed: The seed of a run; None for a file of a cell or of an agent.
+        level: The level of demonstrations; None for other kinds.
     """
 
     path: str
@@ -55,6 +69,7 @@ class Artifact:
     agent: str
     env_id: str | None = None
     seed: int | None = None
+    level: str | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch("[0-9a-f]{32}", self.md5) or not re.fullmatch("[0-9a-f]{64}", self.sha256):
@@ -75,6 +90,8 @@ class Artifact:
         if self.env_id is None:
             return tables_path(self.benchmark, self.agent)
         cell = Cell(self.benchmark, self.agent, self.env_id)
+        if self.level is not None:
+            return Dataset(cell, self.level).path
         return (cell if self.seed is None else Run(cell, self.seed)).path(self.kind)
 
 
@@ -97,7 +114,7 @@ class Catalogue:
     def _artifact(self, path: str) -> Artifact:
         if path not in self._checked:
             row = self.artifacts[path]
-            of_owner: _Kinds = {"env_id": str, "seed": int}
+            of_owner: _Kinds = {"env_id": str, "seed": int, "level": str}
             kinds = {**_ARTIFACT, **{key: kind for key, kind in of_owner.items() if key in row}}
             _check(row, kinds, f"{FILE}: the row of {path}")
             self._checked[path] = Artifact(**{key: row[key] for key in kinds})
@@ -151,6 +168,57 @@ class Catalogue:
             )
         return self._artifact(path)
 
+    def dataset(self, benchmark: str, env_id: str, level: str, agent: str | None = None) -> Artifact:
+        """Return the demonstrations of one level in an environment.
+
+        Args:
+            benchmark: The benchmark.
+            env_id: The environment.
+            level: One of ``rllte.names.LEVELS``.
+            agent: The agent whose environments and policies were used. The default is the agent with the
+                highest mean score among those that have such demonstrations.
+
+        Raises:
+            UnknownNameError: There is no such environment, level or agent.
+            MissingArtifactError: The demonstrations are planned.
+        """
+        if level not in LEVELS:
+            raise UnknownNameError("level", level, LEVELS)
+        cells = [self.cell(benchmark, agent, env_id)] if agent else self._best_first(benchmark, env_id)
+        paths = [Dataset(cell, level).path for cell in cells]
+        for path in paths:
+            if path in self.artifacts:
+                return self._artifact(path)
+        raise MissingArtifactError(paths[0], self._no_dataset(cells, level))
+
+    def best_cell(self, text: str) -> Cell:
+        """Return the cell ``benchmark/agent/env_id``, or the agent's with the highest mean score.
+
+        Args:
+            text: The name of a cell, or ``benchmark/env_id``.
+
+        Raises:
+            UnknownNameError: There is no such benchmark, agent or env_id.
+        """
+        benchmark, _, env_id = text.partition("/")
+        if "/" in env_id:
+            return self.cell(*cell_parts(text))
+        return self._best_first(benchmark, env_id)[0]
+
+    def _best_first(self, benchmark: str, env_id: str) -> list[Cell]:
+        """Return the cells of an environment, those with the highest mean scores first."""
+        rows = self.rows(None, benchmark, None, env_id)
+        rows = sorted(rows, key=lambda row: -row.get("mean", -math.inf))
+        return [Cell(row["benchmark"], row["agent"], row["env_id"]) for row in rows]
+
+    def _no_dataset(self, cells: list[Cell], level: str) -> str:
+        here = [one for one in LEVELS if any(Dataset(cell, one).path in self.artifacts for cell in cells)]
+        there = f" There are: {', '.join(here)}." if here else ""
+        make = f"Make them yourself with: rllte-hub demonstrate {cells[0]} --level {level}"
+        return (
+            f"The demonstrations {Dataset(cells[0], level)} are planned but not available yet.{there} {make}"
+        )
+
     def all_artifacts(self) -> list[Artifact]:
         """Return all artifacts that the catalogue lists."""
         return [self._artifact(path) for path in self.artifacts]
@@ -171,21 +239,25 @@ class Catalogue:
     def files(self, owner: Cell | Run, kinds: Iterable[str]) -> list[Artifact]:
         """Return the files of these kinds of a run, or of a cell.
 
-        A cell has curves and scores of its own; its other files are those of its runs.
+        A cell has curves, scores and demonstrations of its own; its other files are those of its runs.
 
         Raises:
             MissingArtifactError: The cell is planned.
             UnknownNameError: The cell has no such seed.
         """
         if isinstance(owner, Run):
-            return [self.artifact(owner, kind) for kind in kinds]
+            return [self.artifact(owner, kind) for kind in kinds if kind != DEMONSTRATIONS]
         self.artifact(owner, "scores")
         runs = [Run(owner, seed) for seed in self.cells[str(owner)]["seeds"]]
-        return [
-            self.artifact(one, kind)
-            for kind in kinds
-            for one in ([owner] if kind in ("curves", "scores") else runs)
-        ]
+        found = []
+        for kind in kinds:
+            if kind == DEMONSTRATIONS:
+                paths = (Dataset(owner, level).path for level in LEVELS)
+                found += [self._artifact(path) for path in paths if path in self.artifacts]
+            else:
+                owners = [owner] if kind in ("curves", "scores") else runs
+                found += [self.artifact(one, kind) for one in owners]
+        return found
 
     def rows(
         self,
