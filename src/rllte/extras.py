@@ -21,6 +21,8 @@ EXTRA_OF = {
     "scipy": "plot",
     "tensorboard": "logs",
     "pandas": "pandas",
+    "minari": "minari",
+    "PIL": "minari",
     "dvc_s3": "s3",
     "ray": "ray",
     "rich": "ray",

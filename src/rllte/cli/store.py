@@ -11,7 +11,7 @@ import click
 from rllte.cli.options import as_json, cells_like, current_source, trust_repo
 from rllte.errors import HubError
 from rllte.extras import requires_extra
-from rllte.names import DEMONSTRATIONS, KINDS, Cell, Run, cell_parts
+from rllte.names import DEMONSTRATIONS, KINDS, LEVELS, Cell, Dataset, Run, cell_parts
 
 if TYPE_CHECKING:
     from rllte.hub.store.catalogue import Artifact
@@ -207,4 +207,53 @@ def cache_prune(forget: tuple[str, ...], dry_run: bool) -> None:
     click.echo(f"{len(unused)} files, {size / 1e6:.2f} MB{' would be' if dry_run else ''} deleted", err=True)
 
 
-COMMANDS = (pull, verify, diff, cache)
+@click.command("export-minari")
+@click.argument("names", nargs=-1, required=True, metavar="CELL|CELL/LEVEL|FILE...")
+@click.option(
+    "--local-dir", type=click.Path(file_okay=False, path_type=Path), help="Instead of Minari's own."
+)
+@click.option("--id", "dataset_id", help="The id in Minari; default: rllte/BENCHMARK/ENV/LEVEL-v0.")
+@click.option("--stack/--no-stack", default=True, help="Stacks of frames, or single ones.", show_default=True)
+def export_minari(
+    names: tuple[str, ...], local_dir: Path | None, dataset_id: str | None, stack: bool
+) -> None:
+    """Write demonstrations as Minari datasets: all levels of a CELL, one level, or a FILE of your own."""
+    from rllte.hub.demonstrations import Demonstrations, read_demonstrations
+    from rllte.hub.minari_export import export_minari, minari_id
+    from rllte.hub.store.cache import fetch
+
+    source = current_source()
+    found = {}
+    for name in names:
+        if name.endswith(".parquet"):
+            found[name] = read_demonstrations(name, stack=stack)
+            continue
+        for artifact in _datasets(source, name):
+            found[artifact.path] = Demonstrations(fetch(source, artifact), artifact.path, stack=stack)
+    if dataset_id is not None and len(found) > 1:
+        raise click.UsageError(f"--id names one dataset, but {len(found)} are asked for")
+    for demonstrations in found.values():
+        cell, level = Cell.parse(demonstrations.metadata["cell"]), demonstrations.metadata["level"]
+        low, high = (source.catalogue.mean_of(cell, one) for one in ("random", "expert"))
+        folder = export_minari(
+            demonstrations, dataset_id or minari_id(cell, level), local_dir, low=low, high=high
+        )
+        click.echo(folder)
+
+
+def _datasets(source: "Source", name: str) -> "list[Artifact]":
+    """Return the demonstrations of a cell, or those of one level."""
+    if name.rpartition("/")[2] in LEVELS:
+        dataset = Dataset.parse(name)
+        cell = dataset.cell
+        return [source.catalogue.dataset(cell.benchmark, cell.env_id, dataset.level, cell.agent)]
+    cell = source.catalogue.cell(*cell_parts(name))
+    found = source.catalogue.files(cell, [DEMONSTRATIONS])
+    if not found:
+        raise HubError(
+            f"{cell} has no demonstrations. Make some with: rllte-hub demonstrate {cell} --level expert"
+        )
+    return found
+
+
+COMMANDS = (pull, verify, diff, cache, export_minari)

@@ -191,6 +191,11 @@ class Catalogue:
                 return self._artifact(path)
         raise MissingArtifactError(paths[0], self._no_dataset(cells, level))
 
+    def mean_of(self, cell: Cell, level: str) -> float | None:
+        """Return the mean return of a cell's demonstrations at a level; None if there are none."""
+        mean = self.artifacts.get(Dataset(cell, level).path, {}).get("mean")
+        return float(mean) if isinstance(mean, (int, float)) else None
+
     def best_cell(self, text: str) -> Cell:
         """Return the cell ``benchmark/agent/env_id``, or the agent's with the highest mean score.
 
