@@ -10,6 +10,8 @@ import pytest
 
 from rllte.cli import main
 from rllte.files import write_bytes
+from rllte.hub import MiniGrid
+from rllte.hub.minari_export import export_minari, minari_id
 from rllte.hub.store.cache import fetch
 from rllte.hub.store.source import make_source
 from rllte.names import Cell, Run
@@ -94,8 +96,12 @@ def bare(tmp_path_factory):
 def place(tmp_path, monkeypatch):
     """A folder with what examples read: the files of a cell under their names, and the tidy tables."""
     source = make_source()
-    for owner, kind in [(CELL, "scores"), (CELL, "curves"), (Run(CELL, 0), "model")]:
-        artifact = source.catalogue.artifact(owner, kind)
+    catalogue = source.catalogue
+    artifacts = [
+        catalogue.artifact(owner, kind)
+        for owner, kind in [(CELL, "scores"), (CELL, "curves"), (Run(CELL, 0), "model")]
+    ]
+    for artifact in [*artifacts, *catalogue.files(CELL, ["demonstrations"])]:
         write_bytes(tmp_path / artifact.path, fetch(source, artifact))
     shutil.copytree(ROOT / "tables", tmp_path / "tables")
     monkeypatch.chdir(tmp_path)
@@ -106,10 +112,14 @@ def place(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of examples without this package
 @pytest.mark.parametrize(("document", "text"), examples("python"))
-def test_python_examples_run(document, text, place, bare, capsys):
+def test_python_examples_run(document, text, place, bare, capsys, monkeypatch):
     if "git" in text:  # the example asks the folder's clone for its URL
         git(place, "init", "-q")
         git(place, "remote", "add", "origin", bare)
+    if "minari" in text:  # the command above the example writes what it reads
+        demonstrations = MiniGrid().load_demonstrations(CELL.env_id, "expert")
+        export_minari(demonstrations, minari_id(CELL, "expert"), place / "datasets")
+        monkeypatch.delenv("MINARI_DATASETS_PATH", raising=False)
     short = text
     for pattern, replacement in SHORT:
         short = re.sub(pattern, replacement, short)
@@ -153,8 +163,6 @@ def test_a_light_clone_has_no_artifacts_and_loads_by_url(bare, tmp_path, monkeyp
     assert (clone / "catalogue.json").exists()
     size = sum(path.stat().st_size for path in clone.rglob("*") if path.is_file() and not path.is_symlink())
     assert size < 20e6
-    from rllte.hub import MiniGrid
-
     monkeypatch.setenv("RLLTE_HUB_REPO", bare)
     scores = MiniGrid().load_scores(agent="ppo", env_id="DoorKey-5x5-v0")
     assert scores.shape == (5, 100)

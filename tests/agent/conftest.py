@@ -82,7 +82,7 @@ STEPS = {
 
 def make_agent(name, seed=0, **settings):
     cell, small = SMALL[name]
-    watch = {"num_points": 3, "num_eval_episodes": 2, "num_eval_envs": 2}
+    watch = {"num_points": 2, "num_eval_episodes": 2, "num_eval_envs": 2}
     spec = override(Project(ROOT).spec(cell, "published"), {**watch, **small, **settings})
     spec = dataclasses.replace(spec, num_train_steps=STEPS[name])
     if name == "drqv2":  # frames are slow to draw: episodes of 20 steps

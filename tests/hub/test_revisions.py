@@ -110,6 +110,20 @@ def test_every_artifact_has_the_bytes_that_dvc_gives(two_revisions, published_hu
         assert fetch(source, artifact) == (published_hub / artifact.path).read_bytes()
 
 
+@pytest.mark.parametrize("place", ["checkout", "tag", "url"])
+def test_the_bytes_are_those_of_dvcs_own_interface(two_revisions, place, tmp_path, monkeypatch):
+    import dvc.api
+
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+    repo = two_revisions.as_uri() if place == "url" else str(two_revisions)
+    rev = None if place == "checkout" else "v1"
+    source = make_source(repo, rev)
+    owners = [(CELL, "curves"), (CELL, "scores"), (RUNS[0], "policy"), (RUNS[0], "model")]
+    for owner, kind in owners:
+        artifact = source.catalogue.artifact(owner, kind)
+        assert fetch(source, artifact) == dvc.api.read(artifact.path, repo=repo, rev=rev, mode="rb")
+
+
 def test_a_tag_a_branch_and_a_short_hash_name_the_same_commit(two_revisions):
     commit = run_git(two_revisions, "rev-parse", "v1^{commit}").stdout.strip()
     for repo in (str(two_revisions), two_revisions.as_uri()):

@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -7,7 +8,14 @@ from rllte.files import md5
 from rllte.names import Cell, Run
 from rllte.recipes.project import Project
 from rllte.recipes.schema import ListedRuns
-from rllte.runner.additions import add_lines, planned_lines, release_lines, remove_lines, take_back
+from rllte.runner.additions import (
+    add_lines,
+    list_datasets,
+    planned_lines,
+    release_lines,
+    remove_lines,
+    take_back,
+)
 from rllte.runner.locks import entry_text
 from rllte.runner.staleness import Plan
 from rllte.runner.tasks import check_targets, stale_work, wanted_by
@@ -250,3 +258,52 @@ def test_a_cell_with_hyperparameters_of_its_own_is_listed_with_them(tmp_path):
     )
     with pytest.raises(HubError, match=r"envs.dodgeball.hyperparameters is .* at this scale write"):
         Project(root).spec(cell)
+
+
+def list_datasets_of(root, *levels):
+    project = Project(root)
+    listed = project.listed("minigrid", "ppo")
+    lines = {f"{CELL.env_id}/{level}": {"env_id": CELL.env_id, "level": level} for level in levels}
+    project.write_listed("minigrid", "ppo", replace(listed, datasets=lines))
+
+
+def test_demonstrations_are_made_after_all_runs_of_their_cell(empty, tmp_path):
+    root = shutil.copytree(empty, tmp_path / "hub")
+    list_datasets_of(root, "random", "expert")
+    (work,) = stale_work(Project(root), Plan(root), anything)
+    kinds = [stage.kind for stage in work.last.stages]
+    assert kinds == ["export", "export", "collect", "demonstrate", "demonstrate"]
+    rest = work.finish({str(RUNS[0])})
+    assert [stage.kind for stage in rest.stages] == ["export"], "the best run is not known yet"
+
+
+def test_only_demonstrations_that_are_not_there_are_made(checkout):
+    list_datasets_of(checkout, "random")
+    (work,) = stale_work(Project(checkout), Plan(checkout), anything)
+    assert work.runs == []
+    assert [stage.target for stage in work.last.stages] == [f"{CELL}/random"]
+
+
+def test_the_release_lists_demonstrations_of_available_cells_only(checkout):
+    (checkout / "release.yaml").write_text(
+        "cells: []\ndatasets:\n  - {cells: minigrid/*, levels: [random, noise]}\n"
+        "  - {cells: atari/ppo/*, levels: [expert]}\n"
+    )
+    list_datasets(Project(checkout))
+    assert [str(one) for one in Project(checkout).datasets("minigrid", "ppo")] == [
+        f"{CELL}/noise",
+        f"{CELL}/random",
+    ]
+    assert Project(checkout).datasets("atari", "ppo") == []
+    (checkout / "release.yaml").write_text("cells: []\ndatasets:\n  - {cells: x, levels: [experts]}\n")
+    with pytest.raises(UnknownNameError, match=r"Unknown level 'experts' for release\.yaml: datasets\.0"):
+        list_datasets(Project(checkout))
+
+
+def test_a_dataset_with_another_name_than_its_key_is_refused(checkout):
+    edit_yaml(
+        checkout / RUNS_FILE,
+        lambda listed: listed.update(datasets={"x/random": {"env_id": CELL.env_id, "level": "random"}}),
+    )
+    with pytest.raises(HubError, match=f"datasets.x/random is .* rename the key to {CELL.env_id}/random"):
+        Project(checkout).datasets("minigrid", "ppo")

@@ -48,12 +48,19 @@ def export_minari(
 
     Raises:
         MissingExtraError: Minari is not installed.
-        HubError: A dataset with this id exists.
+        HubError: A dataset with this id exists, or Minari does not allow the id.
     """
     with requires_extra("Minari datasets need"):
         import minari
         import PIL  # noqa: F401  # Minari needs it, but does not declare it
         from minari.data_collector import EpisodeBuffer
+        from minari.dataset.minari_dataset import parse_dataset_id
+    try:
+        parse_dataset_id(dataset_id)
+    except ValueError:
+        raise HubError(
+            f"{dataset_id!r} is not an id of Minari. Write namespace/name-vN, as rllte/dmc/cheetahrun/expert-v0."
+        ) from None
     root = folder or minari.storage.get_dataset_path()
     target = root / dataset_id
     if target.exists():
