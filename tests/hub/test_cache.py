@@ -284,6 +284,13 @@ def test_the_git_folder_of_a_hook_does_not_lead_the_loader_astray(hub, tmp_path,
     assert MiniGrid(rev="HEAD").load_scores(**NAMES).shape == (2, 4)
 
 
+@pytest.mark.parametrize("kind", ["webdav", "gs", "azure"])
+def test_a_kind_of_remote_whose_package_is_not_installed_is_an_error_that_names_it(hub, kind):
+    run_program("dvc", "remote", "add", "-q", "other", f"{kind}://host/path", cwd=hub)
+    with pytest.raises(HubError, match=f"DVC remote 'other' needs a package that is not installed: .*'dvc-{kind}'"):
+        MiniGrid(remote="other").load_scores(**NAMES)
+
+
 def test_where_locks_do_nothing_two_downloads_at_once_leave_the_right_file(hub, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", lambda *_: None)  # as on some network file systems
     artifact = artifact_of(RUNS[0].path("model"))

@@ -117,11 +117,13 @@ def test_the_bytes_are_those_of_dvcs_own_interface(two_revisions, place, tmp_pat
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
     repo = two_revisions.as_uri() if place == "url" else str(two_revisions)
     rev = None if place == "checkout" else "v1"
+    # of a URL, DVC itself cannot read a remote that is a folder of the repository
+    where = {"remote_config": {"url": str(two_revisions / "remote")}} if place == "url" else {}
     source = make_source(repo, rev)
     owners = [(CELL, "curves"), (CELL, "scores"), (RUNS[0], "policy"), (RUNS[0], "model")]
     for owner, kind in owners:
         artifact = source.catalogue.artifact(owner, kind)
-        assert fetch(source, artifact) == dvc.api.read(artifact.path, repo=repo, rev=rev, mode="rb")
+        assert fetch(source, artifact) == dvc.api.read(artifact.path, repo=repo, rev=rev, mode="rb", **where)
 
 
 def test_a_tag_a_branch_and_a_short_hash_name_the_same_commit(two_revisions):

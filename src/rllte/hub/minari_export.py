@@ -59,7 +59,7 @@ def export_minari(
         parse_dataset_id(dataset_id)
     except ValueError:
         raise HubError(
-            f"{dataset_id!r} is not an id of Minari. Write namespace/name-vN, as rllte/dmc/cheetahrun/expert-v0."
+            f"{dataset_id!r} is not an id of Minari. Write one such as rllte/dmc/cheetahrun/expert-v0."
         ) from None
     root = folder or minari.storage.get_dataset_path()
     target = root / dataset_id

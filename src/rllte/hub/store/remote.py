@@ -218,11 +218,12 @@ def _filesystem(config: Any, name: str) -> tuple[Any, str, bool]:
     try:
         kind, options, path = get_cloud_fs(config, name=name)
         return kind(**options).fs, path, kind.protocol == "local"
-    except RemoteMissingDepsError as error:
+    except (RemoteMissingDepsError, ImportError) as error:
         if "s3" in str(error):
             with requires_extra(f"The DVC remote {name!r} needs"):
                 import dvc_s3  # noqa: F401
-        raise HubError(f"The DVC remote {name!r}: {error}") from None
+        text = " ".join(str(error).split())
+        raise HubError(f"The DVC remote {name!r} needs a package that is not installed: {text}.") from None
 
 
 def _folder_of_checkout(source: Source, remote: ObjectRemote) -> str | None:
