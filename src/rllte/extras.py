@@ -23,6 +23,7 @@ EXTRA_OF = {
     "pandas": "pandas",
     "minari": "minari",
     "PIL": "minari",
+    "av": "video",
     "dvc_s3": "s3",
     "ray": "ray",
     "rich": "ray",

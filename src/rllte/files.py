@@ -18,13 +18,22 @@ def write_bytes(path: Path, data: bytes) -> None:
 
     The file gets the permissions that the process's umask leaves, so that a group can share a folder.
     """
+    with temporary_file(path) as temporary, temporary.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def temporary_file(path: Path) -> Iterator[Path]:
+    """Give a path in the same folder; after the block, the file there takes the place of ``path``.
+
+    After an error nothing is left of it, and ``path`` is as it was.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)

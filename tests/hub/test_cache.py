@@ -287,7 +287,9 @@ def test_the_git_folder_of_a_hook_does_not_lead_the_loader_astray(hub, tmp_path,
 @pytest.mark.parametrize("kind", ["webdav", "gs", "azure"])
 def test_a_kind_of_remote_whose_package_is_not_installed_is_an_error_that_names_it(hub, kind):
     run_program("dvc", "remote", "add", "-q", "other", f"{kind}://host/path", cwd=hub)
-    with pytest.raises(HubError, match=f"DVC remote 'other' needs a package that is not installed: .*'dvc-{kind}'"):
+    with pytest.raises(
+        HubError, match=f"DVC remote 'other' needs a package that is not installed: .*'dvc-{kind}'"
+    ):
         MiniGrid(remote="other").load_scores(**NAMES)
 
 

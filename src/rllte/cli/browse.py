@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -120,8 +121,13 @@ scores = _table_command(
 @click.command()
 @click.argument("run")
 @click.option("-n", "--num-episodes", default=10, show_default=True, type=click.IntRange(1), help="Episodes.")
+@click.option(
+    "--video",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Instead, film one episode: FILE.mp4, .webm or .gif.",
+)
 @trust_repo
-def play(run: str, num_episodes: int, trust_repo: bool) -> None:
+def play(run: str, num_episodes: int, video: Path | None, trust_repo: bool) -> None:
     """Play new episodes with the model of RUN; print their returns beside the published score."""
     from rllte.hub.benchmark import BENCHMARK_CLASSES
 
@@ -132,7 +138,11 @@ def play(run: str, num_episodes: int, trust_repo: bool) -> None:
     source, cell = source_and_cell(str(parsed.cell))
     hub = BENCHMARK_CLASSES[cell.benchmark](**source_options())
     model = hub.load_models(cell.env_id, cell.agent, parsed.seed, trust_repo=trust_repo)
-    episodes = play_model(Project(source.root).spec(cell), model, parsed.seed, num_episodes, index=1)
+    spec = Project(source.root).spec(cell)
+    if video is not None:
+        click.echo(_film(spec, model, parsed, video), err=True)
+        return
+    episodes = play_model(spec, model, parsed.seed, num_episodes, index=1)
     for episode_return, length in zip(episodes.returns, episodes.lengths, strict=True):
         click.echo(f"return {episode_return:.4g}, {length} steps")
     row = source.catalogue.artifacts[Run(cell, parsed.seed).path("scores")]
@@ -142,6 +152,15 @@ def play(run: str, num_episodes: int, trust_repo: bool) -> None:
         f"{source.catalogue.cells[str(cell)]['num_episodes']}: {row['mean']:.4g} "
         f"(95 % interval [{low:.4g}, {high:.4g}])"
     )
+
+
+def _film(spec: Any, model: Any, run: Run, path: Path) -> str:
+    """Film an episode that a model plays; return one line about it."""
+    from rllte.stages.video import film, write_video
+
+    frames, episode_return, fps = film(spec, model, run.seed)
+    write_video(path, frames, fps, f"{run}: return {episode_return:.4g}")
+    return f"{path}: return {episode_return:.4g}, {len(frames)} steps, {path.stat().st_size / 1e3:.0f} kB"
 
 
 COMMANDS = (list_cells, show, curves, scores, play)

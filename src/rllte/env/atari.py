@@ -39,6 +39,7 @@ def make_envpool_atari_env(
     episodic_life: bool = False,
     reward_clip: bool = False,
     num_threads: int = 0,
+    render_mode: str | None = None,
 ) -> AtariVectorEnv:
     """Make a vector of Atari games.
 
@@ -53,6 +54,8 @@ def make_envpool_atari_env(
         episodic_life: Whether a lost life ends an episode, which is useful in training.
         reward_clip: Whether rewards are clipped to their sign, which is useful in training.
         num_threads: Number of envpool's threads; 0 lets envpool choose. Results do not depend on it.
+        render_mode: ``"rgb_array"`` if frames are wanted from ``render()``: the screen in colour, 160 × 210
+            pixels.
 
     Returns:
         Environments with observations ``(num_envs, 4, 84, 84)`` uint8 and the game's own discrete actions. A
@@ -76,4 +79,5 @@ def make_envpool_atari_env(
         episodic_life=episodic_life,
         reward_clip=reward_clip,
         num_threads=num_threads,
+        render_mode=render_mode,
     )

@@ -44,6 +44,7 @@ _OBSERVATION_KEYS = {
     "quadruped": ("egocentric_state", "torso_velocity", "torso_upright", "imu", "force_torque"),
 }
 _FROM_PACKAGE = "finger_"
+_RENDER_SIZE, _RENDER_FPS = 256, 50
 
 
 class CupCatchVectorEnv(EnvpoolVectorEnv):
@@ -82,6 +83,7 @@ def make_envpool_dmc_env(
     frame_stack: int = 3,
     action_repeat: int = 2,
     image_size: int = 84,
+    render_mode: str | None = None,
 ) -> EnvpoolVectorEnv:
     """Make a vector of DeepMind Control environments: finger's with dm_control, the others with envpool.
 
@@ -96,6 +98,8 @@ def make_envpool_dmc_env(
         frame_stack: Number of frames in an observation.
         action_repeat: Number of simulator steps that repeat one action.
         image_size: Height and width of a frame, in pixels.
+        render_mode: ``"rgb_array"`` if frames are wanted from ``render()``: a camera's, 256 × 256 pixels, or
+            ``image_size`` with ``from_pixels``. They are drawn with EGL.
 
     Returns:
         Environments with observations ``(num_envs, obs_dim)`` float32, which are the arrays of dm_control's
@@ -109,7 +113,7 @@ def make_envpool_dmc_env(
         with requires_extra("Environments need"):
             from rllte.env.dmc_pixels import make_envpool_dmc_pixels_env
         return make_envpool_dmc_pixels_env(
-            env_id, num_envs, seed, device, num_threads, frame_stack, action_repeat, image_size
+            env_id, num_envs, seed, device, num_threads, frame_stack, action_repeat, image_size, render_mode
         )
     check_task("dmc", env_id, env_id, {name: name for name in TASKS})
     options: dict[str, Any] = {
@@ -119,11 +123,18 @@ def make_envpool_dmc_env(
         "action_space": unit_box,
         "write_action": action_scaler(env_id, num_envs),
         "num_threads": num_threads,
+        "render_mode": render_mode,
+        "render_fps": _RENDER_FPS,
     }
     if env_id.startswith(_FROM_PACKAGE):
         with requires_extra(f"{env_id} needs"):
             from rllte.env.dmc_control import ControlEnv
         return PackageVectorEnv(env_id, make_env=partial(ControlEnv, env_id), **options)
+    if render_mode is not None:
+        with requires_extra("Frames need"):
+            from rllte.env.dmc_pixels import check_renderer, render_options
+        check_renderer(env_id)
+        options |= render_options(env_id, _RENDER_SIZE)
     keys = _OBSERVATION_KEYS.get(env_id) or _OBSERVATION_KEYS.get(env_id.split("_")[0])
 
     def read_obs(raw: dict[str, Array]) -> Array:

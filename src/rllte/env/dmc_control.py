@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 
 from rllte.env.vector import Array, Infos
+from rllte.errors import HubError
 from rllte.extras import process_unchanged
 
 with process_unchanged(), warnings.catch_warnings():  # dm_control's rendering packages warn when imported
@@ -57,6 +58,20 @@ class ControlEnv(gym.Env[Array, Array]):
         step = self._env.step(action)
         terminated = step.last() and step.discount == 0.0
         return _flat(step), float(step.reward), terminated, step.last() and not terminated, {}
+
+    def render(self) -> Array:
+        """Return a camera's frame, ``(256, 256, 3)`` uint8.
+
+        Raises:
+            HubError: dm_control cannot draw frames here.
+        """
+        try:
+            return np.asarray(self._env.physics.render(256, 256, camera_id=0))
+        except Exception as error:  # dm_control's renderers raise errors of their own
+            raise HubError(
+                f"dm_control cannot draw frames ({error}). On a machine without a display, set MUJOCO_GL=egl "
+                "before Python starts."
+            ) from None
 
     def close(self) -> None:
         """Release the physics."""

@@ -40,6 +40,7 @@ def make_envpool_dmc_pixels_env(
     frame_stack: int = 3,
     action_repeat: int = 2,
     image_size: int = 84,
+    render_mode: str | None = None,
 ) -> EnvpoolVectorEnv:
     """Make a vector of DeepMind Control environments whose observations are a camera's frames.
 
@@ -56,6 +57,7 @@ def make_envpool_dmc_pixels_env(
         frame_stack: Number of frames in an observation. At a reset, the first frame fills the stack.
         action_repeat: Number of simulator steps that repeat one action.
         image_size: Height and width of a frame, in pixels.
+        render_mode: ``"rgb_array"`` or None. Frames are drawn in any case, so ``render()`` gives them always.
 
     Returns:
         Environments with observations ``(num_envs, 3 * frame_stack, image_size, image_size)`` uint8, which
@@ -68,16 +70,13 @@ def make_envpool_dmc_pixels_env(
         UnknownNameError: There is no such task.
         HubError: This machine cannot draw frames, or a number is below 1.
     """
+    del render_mode
     check_task("dmc", env_id, env_id, {name: name for name in TASKS})
     numbers = {"frame_stack": frame_stack, "action_repeat": action_repeat, "image_size": image_size}
     for name, number in numbers.items():
         if number < 1:
             raise HubError(f"{name} is {number}; write 1 or more.")
-    if problem := renderer_problem():
-        raise HubError(
-            f"{env_id} is observed by pixels, but this machine cannot draw frames: {problem}. Install EGL; "
-            "on Debian: apt-get install libegl1 (a GPU's driver brings its own part)."
-        )
+    check_renderer(env_id)
     shape = (3 * frame_stack, image_size, image_size)
     return _PixelVectorEnv(
         TASKS[env_id],
@@ -91,14 +90,34 @@ def make_envpool_dmc_pixels_env(
         read_obs=lambda frames: frames,
         write_action=action_scaler(env_id, num_envs),
         num_threads=num_threads,
-        **_render_options(image_size, _CAMERA_OF.get(env_id.split("_")[0], 0)),
+        render_fps=50 // action_repeat or 1,
+        **{**render_options(env_id, image_size), "render_mode": "rgb_array"},
     )
+
+
+def check_renderer(env_id: str) -> None:
+    """Raise unless this machine can draw frames.
+
+    Raises:
+        HubError: It cannot.
+    """
+    if problem := renderer_problem():
+        raise HubError(
+            f"Frames of {env_id} are wanted, but this machine cannot draw them: {problem}. Install EGL; "
+            "on Debian: apt-get install libegl1 (a GPU's driver brings its own part)."
+        )
 
 
 @functools.cache
 def renderer_problem() -> str:
     """Return why this machine cannot draw frames, or an empty text if it can."""
-    pool = envpool.make(TASKS["pendulum_swingup"], env_type="gymnasium", num_envs=1, **_render_options(8, 0))
+    pool = envpool.make(
+        TASKS["pendulum_swingup"],
+        env_type="gymnasium",
+        num_envs=1,
+        render_mode="rgb_array",
+        **render_options("pendulum_swingup", 8),
+    )
     try:
         if sys.platform == "linux":
             _share_egl()
@@ -122,13 +141,10 @@ def _share_egl() -> None:
     ctypes.CDLL(str(next(bundled, "libEGL.so.1")), ctypes.RTLD_GLOBAL)
 
 
-def _render_options(image_size: int, camera: int) -> dict[str, Any]:
-    return {
-        "render_mode": "rgb_array",
-        "render_width": image_size,
-        "render_height": image_size,
-        "render_camera_id": camera,
-    }
+def render_options(env_id: str, image_size: int) -> dict[str, Any]:
+    """Return envpool's options for square frames of a task, ``image_size`` pixels wide."""
+    camera = _CAMERA_OF.get(env_id.split("_")[0], 0)
+    return {"render_width": image_size, "render_height": image_size, "render_camera_id": camera}
 
 
 class _PixelVectorEnv(EnvpoolVectorEnv):

@@ -9,6 +9,7 @@ a room from one place too many. In a third of the levels with two rooms of four 
 in a corner of the second room, where nobody gets through.
 """
 
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,10 +21,11 @@ import torch
 
 from rllte.env.package import AnyEnv, PackageVectorEnv
 from rllte.env.vector import EnvpoolVectorEnv, check_task, discrete_space, integers
-from rllte.extras import requires_extra
+from rllte.extras import process_unchanged, requires_extra
 
 PREFIX = "MiniGrid-"
 _FROM_PACKAGE = "MiniGrid-MultiRoom-"
+_TILE_SIZE = 32  # pixels, as envpool draws
 
 
 def make_envpool_minigrid_env(
@@ -32,6 +34,7 @@ def make_envpool_minigrid_env(
     seed: int | Sequence[int] = 0,
     device: str | torch.device = "cpu",
     num_threads: int = 0,
+    render_mode: str | None = None,
 ) -> EnvpoolVectorEnv:
     """Make a vector of MiniGrid environments: MultiRoom with package ``minigrid``, the others with envpool.
 
@@ -41,6 +44,7 @@ def make_envpool_minigrid_env(
         seed: A seed (environment i takes ``seed + i``), or one for each environment.
         device: Device of observations, rewards and flags.
         num_threads: Number of envpool's threads; 0 lets envpool choose. Results do not depend on it.
+        render_mode: ``"rgb_array"`` if frames are wanted from ``render()``: the whole grid.
 
     Returns:
         Environments with observations ``(num_envs, 7, 7, 3)`` uint8, seven discrete actions, and rewards in
@@ -59,9 +63,11 @@ def make_envpool_minigrid_env(
         "action_space": discrete_space,
         "write_action": integers,
         "num_threads": num_threads,
+        "render_mode": render_mode,
+        "render_fps": 10,
     }
     if task_id.startswith(_FROM_PACKAGE):
-        return PackageVectorEnv(task_id, make_env=partial(_make_package_env, task_id), **options)
+        return PackageVectorEnv(task_id, make_env=partial(_make_package_env, task_id, render_mode), **options)
     return EnvpoolVectorEnv(
         task_id, observation_space=_view_space, read_obs=lambda raw: raw["image"], **options
     )
@@ -72,10 +78,15 @@ def _view_space(space: gym.Space[Any]) -> gym.Space[Any]:
     return space["image"]
 
 
-def _make_package_env(task_id: str) -> AnyEnv:
-    with warnings.catch_warnings():  # pygame warns about a module of setuptools
+def _make_package_env(task_id: str, render_mode: str | None) -> AnyEnv:
+    with process_unchanged(), warnings.catch_warnings():  # pygame warns about a module of setuptools
         warnings.simplefilter("ignore")
+        os.environ["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"
         with requires_extra(f"{task_id} needs"):
             from minigrid.wrappers import ImgObsWrapper
         wrapper: Callable[[Any], AnyEnv] = ImgObsWrapper
-        return wrapper(gym.make(task_id, disable_env_checker=True).unwrapped)
+        return wrapper(
+            gym.make(
+                task_id, render_mode=render_mode, tile_size=_TILE_SIZE, disable_env_checker=True
+            ).unwrapped
+        )

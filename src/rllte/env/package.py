@@ -68,6 +68,9 @@ class _PackagePool:
         obs, rewards, terminated, truncated, _ = zip(*steps, strict=True)
         return np.stack(obs), np.array(rewards, np.float32), np.array(terminated), np.array(truncated), {}
 
+    def render(self, env_ids: Array) -> Array:
+        return np.stack([self._envs[i].render() for i in env_ids])
+
     def close(self) -> None:
         for env in self._envs:
             env.close()

@@ -39,6 +39,7 @@ def make_envpool_procgen_env(
     start_level: int = 0,
     distribution_mode: str = "easy",
     num_threads: int = 0,
+    render_mode: str | None = None,
 ) -> EnvpoolVectorEnv:
     """Make a vector of Procgen games.
 
@@ -54,6 +55,7 @@ def make_envpool_procgen_env(
         start_level: The first level.
         distribution_mode: ``"easy"``, ``"hard"``, or another mode that the game has.
         num_threads: Number of envpool's threads; 0 lets envpool choose. Results do not depend on it.
+        render_mode: ``"rgb_array"`` if frames are wanted from ``render()``: the observation, 64 × 64 pixels.
 
     Returns:
         Environments with observations ``(num_envs, 3, 64, 64)`` uint8 and fifteen discrete actions.
@@ -83,6 +85,7 @@ def make_envpool_procgen_env(
         num_levels=num_levels or LAST_LEVEL - start_level,
         start_level=start_level,
         num_threads=num_threads,
+        render_mode=render_mode,
     )
 
 

@@ -12,6 +12,8 @@ from gymnasium.vector.utils import batch_space
 
 from rllte.errors import HubError, UnknownNameError
 
+_RENDER_MODES = ("rgb_array",)
+
 Array = npt.NDArray[Any]
 Infos = dict[str, Any]
 
@@ -42,6 +44,8 @@ class EnvpoolVectorEnv(gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Te
             ``write_action`` takes.
         read_obs: Turns envpool's batch of observations into one array.
         write_action: Turns a batch of actions into envpool's.
+        render_mode: ``"rgb_array"`` if frames are wanted from ``render``.
+        render_fps: The number of frames per second at which an episode looks natural.
         options: Passed on to ``envpool.make``.
 
     Attributes:
@@ -62,11 +66,22 @@ class EnvpoolVectorEnv(gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Te
         action_space: Callable[[gym.Space[Any]], gym.Space[Any]],
         read_obs: Callable[[Any], Array],
         write_action: Callable[[Array], Array],
+        render_mode: str | None = None,
+        render_fps: int = 15,
         **options: Any,
     ) -> None:
         if num_envs < 1:
             raise HubError(f"num_envs is {num_envs}; write 1 or more.")
-        self.metadata = {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
+        if render_mode not in (None, *_RENDER_MODES):
+            raise UnknownNameError("render_mode", render_mode, _RENDER_MODES)
+        self.metadata = {
+            "autoreset_mode": gym.vector.AutoresetMode.SAME_STEP,
+            "render_modes": list(_RENDER_MODES),
+            "render_fps": render_fps,
+        }
+        self.render_mode = render_mode
+        if render_mode is not None:
+            options = {"render_mode": render_mode, **options}
         self.num_envs = num_envs
         self.device = torch.device(device)
         self._task_id, self._options = task_id, options
@@ -154,6 +169,18 @@ class EnvpoolVectorEnv(gym.vector.VectorEnv[torch.Tensor, torch.Tensor, torch.Te
             self._tensor(truncated),
             infos,
         )
+
+    def render(self) -> tuple[Array, ...]:
+        """Return what each environment shows now, ``(height, width, 3)`` uint8 in red, green and blue.
+
+        Where an episode has just ended, this is the first frame of the next one.
+
+        Raises:
+            HubError: The environments were made without ``render_mode="rgb_array"``.
+        """
+        if self.render_mode is None:
+            raise HubError('render needs environments that were made with render_mode="rgb_array".')
+        return tuple(self._pool.render(env_ids=np.arange(self.num_envs, dtype=np.int32)))
 
     def _rewards(self, raw: Any, rewards: Array) -> Array:
         """Return the rewards of a step, from envpool's observations and rewards."""

@@ -15,7 +15,7 @@ from rllte.errors import HubError, UnknownNameError
 from rllte.extras import load
 from rllte.recipes.spec import Spec
 
-_OWN = ("env_id", "num_envs", "seed", "device", "num_threads")
+_OWN = ("env_id", "num_envs", "seed", "device", "num_threads", "render_mode")
 """Arguments that ``make_envs`` itself passes to every function in ``ENVS``; settings cannot set them."""
 
 
@@ -27,6 +27,7 @@ def make_envs(
     *,
     device: str | torch.device = "cpu",
     split: str = "eval",
+    render_mode: str | None = None,
 ) -> Envs:
     """Make the environments of a cell.
 
@@ -38,6 +39,7 @@ def make_envs(
             each lost life.
         device: The PyTorch device for observations, rewards and flags.
         split: The split of the scores to play, such as ``"eval"``; ignored in training.
+        render_mode: ``"rgb_array"`` if frames are wanted from ``render()``.
     """
     options = spec.env.get("training" if training else spec.splits[split], {})
     make = load(ENVS[spec.cell.benchmark], "Environments need")
@@ -45,7 +47,15 @@ def make_envs(
     # The number of the simulator's threads does not change results. With 0, envpool uses the cores that
     # PyTorch leaves idle while a GPU computes.
     num_threads = spec.train.num_threads if torch.device(device).type == "cpu" else 0
-    envs: Envs = make(spec.cell.env_id, num_envs, seeds, device, num_threads=num_threads, **options)
+    envs: Envs = make(
+        spec.cell.env_id,
+        num_envs,
+        seeds,
+        device,
+        num_threads=num_threads,
+        **({"render_mode": render_mode} if render_mode else {}),
+        **options,
+    )
     return envs
 
 
