@@ -265,6 +265,16 @@ def test_demonstrations_are_pulled_and_verified_like_other_artifacts(hub, tmp_pa
     run("verify", str(CELL))
 
 
+def test_show_names_the_demonstrations_beside_the_scores_of_each_seed(hub):
+    facts = json.loads(run("show", str(CELL), "--json").stdout)
+    assert list(facts["scores"]) == ["seed-0", "seed-1"]
+    assert {level: row["num_episodes"] for level, row in facts["demonstrations"].items()} == {
+        "expert": 3,
+        "random": 3,
+    }
+    assert "policy_seed" not in facts["demonstrations"]["random"]
+
+
 @pytest.mark.slow
 def test_a_file_of_ones_own_begins_with_the_published_episodes(hub, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

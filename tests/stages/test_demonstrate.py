@@ -38,7 +38,7 @@ def play(spec, tmp_path, level="random", player=None, settings=SETTINGS):
 
 @pytest.fixture
 def player(published_hub):
-    return stage.best_player(CELL, lambda path: (published_hub / path).read_bytes())
+    return stage.best_player(CELL, lambda owner, kind: (published_hub / owner.path(kind)).read_bytes())
 
 
 @pytest.fixture

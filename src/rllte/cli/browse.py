@@ -10,7 +10,7 @@ import click
 from rllte.cli.options import as_json, cells_like, current_source, source_and_cell, source_options, trust_repo
 from rllte.errors import printable
 from rllte.extras import requires_extra
-from rllte.names import Run
+from rllte.names import DEMONSTRATIONS, Run
 
 
 @click.command(name="list")
@@ -62,10 +62,15 @@ def show(cell: str, hashes: bool, as_json: bool) -> None:
         "scores": {
             f"seed-{one['seed']}": {"mean": one["mean"], "interval": one["interval"]}
             for one in artifacts
-            if "mean" in one
+            if one["kind"] == "scores" and "seed" in one
         },
         **row,
     }
+    if datasets := [one for one in artifacts if one["kind"] == DEMONSTRATIONS]:
+        keys = ("num_episodes", "num_steps", "mean", "policy_seed")
+        facts["demonstrations"] = {
+            one["level"]: {key: one[key] for key in keys if key in one} for one in datasets
+        }
     if artifacts:
         facts["regenerate"] = f"dvc repro {owner.stage_file}:collect@{owner.env_id}"
     facts["settings"] = catalogue.pipelines.get(f"{owner.benchmark}/{owner.agent}", "no pipeline yet")

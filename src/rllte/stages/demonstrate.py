@@ -108,10 +108,8 @@ def demonstrate_on_demand(
     """
     project, cell = Project(source.root), dataset.cell
 
-    def read(path: str) -> bytes:
-        is_model = path.endswith(".pt")
-        owner = Run.parse(path.removeprefix("models/").removesuffix("/model.pt")) if is_model else cell
-        return fetch(source, source.catalogue.artifact(owner, "model" if is_model else "scores"))
+    def read(owner: Cell | Run, kind: str) -> bytes:
+        return fetch(source, source.catalogue.artifact(owner, kind))
 
     changes: dict[str, Any] = {"num_episodes": num_episodes, "noise": noise}
     settings = project.demonstration_settings(cell.benchmark)
@@ -133,23 +131,24 @@ def summary(data: bytes) -> str:
     return f"mean return {np.mean(returns):.4g} over {len(returns)} episodes, {size}"
 
 
-def best_player(cell: Cell, read: Callable[[str], bytes]) -> Player:
+def best_player(cell: Cell, read: Callable[[Cell | Run, str], bytes]) -> Player:
     """Return the run of a cell with the highest mean score, the first of equals.
 
     Args:
         cell: The cell.
-        read: Returns the bytes of a file of the repository, by its path.
+        read: Returns the bytes of a file of a cell or a run, by its kind.
     """
-    path = cell.path("scores")
-    table = tables.read_parquet(read(path), tables.SCORES, path).filter(pa.compute.field("split") == "eval")
+    table = tables.read_parquet(read(cell, "scores"), tables.SCORES, cell.path("scores"))
+    table = table.filter(pa.compute.field("split") == "eval")
     seeds, returns = (tables.column(table[name]) for name in ("seed", "episode_return"))
     means = {int(seed): float(returns[seeds == seed].mean(dtype=np.float64)) for seed in np.unique(seeds)}
     seed = max(means, key=lambda seed: (means[seed], -seed))
     run = Run(cell, seed)
-    return Player(run, read(run.path("model")), round(means[seed], 6))
+    return Player(run, read(run, "model"), round(means[seed], 6))
 
 
-def _read(root: Path, path: str) -> bytes:
+def _read(root: Path, owner: Cell | Run, kind: str) -> bytes:
+    path = owner.path(kind)
     try:
         return (root / path).read_bytes()
     except FileNotFoundError:
