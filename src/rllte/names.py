@@ -14,6 +14,9 @@ KINDS = ("curves", "scores", "policy", "model")
 DEMONSTRATIONS = "demonstrations"
 """The kind of artifact that a cell has at several levels."""
 
+VIDEO = "video"
+"""The kind of artifact that shows an episode of a cell."""
+
 LEVELS = ("random", "expert", "noise", "exploration")
 """The levels of demonstrations: what chose the actions."""
 
@@ -100,10 +103,15 @@ class Cell:
         return f"pipelines/{self.benchmark}/{self.agent}/dvc.yaml"
 
     def path(self, kind: str) -> str:
-        """Return the path of this cell's curves or scores, relative to the repository."""
-        if kind not in ("curves", "scores"):
-            raise UnknownNameError("kind of a cell's artifact", kind, ("curves", "scores"))
-        return f"data/{self}/{kind}.parquet"
+        """Return the path of this cell's curves, scores or video, relative to the repository."""
+        paths = {
+            "curves": f"data/{self}/curves.parquet",
+            "scores": f"data/{self}/scores.parquet",
+            VIDEO: f"data/videos/{self}.mp4",
+        }
+        if kind not in paths:
+            raise UnknownNameError("kind of a cell's artifact", kind, paths)
+        return paths[kind]
 
 
 def checked_seed(seed: object) -> int:

@@ -10,7 +10,7 @@ from rllte.recipes.project import Project
 from rllte.recipes.schema import ListedRuns
 from rllte.runner.additions import (
     add_lines,
-    list_datasets,
+    list_extras,
     planned_lines,
     release_lines,
     remove_lines,
@@ -289,7 +289,7 @@ def test_the_release_lists_demonstrations_of_available_cells_only(checkout):
         "cells: []\ndatasets:\n  - {cells: minigrid/*, levels: [random, noise]}\n"
         "  - {cells: atari/ppo/*, levels: [expert]}\n"
     )
-    list_datasets(Project(checkout))
+    list_extras(Project(checkout))
     assert [str(one) for one in Project(checkout).datasets("minigrid", "ppo")] == [
         f"{CELL}/noise",
         f"{CELL}/random",
@@ -297,7 +297,7 @@ def test_the_release_lists_demonstrations_of_available_cells_only(checkout):
     assert Project(checkout).datasets("atari", "ppo") == []
     (checkout / "release.yaml").write_text("cells: []\ndatasets:\n  - {cells: x, levels: [experts]}\n")
     with pytest.raises(UnknownNameError, match=r"Unknown level 'experts' for release\.yaml: datasets\.0"):
-        list_datasets(Project(checkout))
+        list_extras(Project(checkout))
 
 
 def test_a_dataset_with_another_name_than_its_key_is_refused(checkout):

@@ -129,7 +129,7 @@ scores = _table_command(
 @click.option(
     "--video",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Instead, film one episode: FILE.mp4, .webm or .gif.",
+    help="Instead, film the one of ten episodes nearest to the mean: FILE.mp4, .webm or .gif.",
 )
 @trust_repo
 def play(run: str, num_episodes: int, video: Path | None, trust_repo: bool) -> None:
@@ -144,28 +144,22 @@ def play(run: str, num_episodes: int, video: Path | None, trust_repo: bool) -> N
     hub = BENCHMARK_CLASSES[cell.benchmark](**source_options())
     model = hub.load_models(cell.env_id, cell.agent, parsed.seed, trust_repo=trust_repo)
     spec = Project(source.root).spec(cell)
+    row = source.catalogue.artifacts[Run(cell, parsed.seed).path("scores")]
     if video is not None:
-        click.echo(_film(spec, model, parsed, video), err=True)
+        with requires_extra("Playing needs"):
+            from rllte.stages.video import film, write_film
+        shot = film(spec, model, parsed.seed, row["mean"])
+        click.echo(f"{video}: {write_film(video, shot, Run(cell, parsed.seed))}", err=True)
         return
     episodes = play_model(spec, model, parsed.seed, num_episodes, index=1)
     for episode_return, length in zip(episodes.returns, episodes.lengths, strict=True):
         click.echo(f"return {episode_return:.4g}, {length} steps")
-    row = source.catalogue.artifacts[Run(cell, parsed.seed).path("scores")]
     low, high = row["interval"]
     click.echo(
         f"mean of {num_episodes} new episodes: {episodes.returns.mean():.4g}; published mean of "
         f"{source.catalogue.cells[str(cell)]['num_episodes']}: {row['mean']:.4g} "
         f"(95 % interval [{low:.4g}, {high:.4g}])"
     )
-
-
-def _film(spec: Any, model: Any, run: Run, path: Path) -> str:
-    """Film an episode that a model plays; return one line about it."""
-    from rllte.stages.video import film, write_video
-
-    frames, episode_return, fps = film(spec, model, run.seed)
-    write_video(path, frames, fps, f"{run}: return {episode_return:.4g}")
-    return f"{path}: return {episode_return:.4g}, {len(frames)} steps, {path.stat().st_size / 1e3:.0f} kB"
 
 
 COMMANDS = (list_cells, show, curves, scores, play)

@@ -81,6 +81,15 @@ def demonstrate(
 
 
 @click.command()
+@click.argument("cell", metavar="CELL")
+def film(cell: str) -> None:
+    """Film an ordinary episode of seed 0 of CELL."""
+    with requires_extra(_PURPOSE):
+        from rllte.stages.video import make_video
+    click.echo(make_video(this_folder(), Cell.parse(cell)), err=True)
+
+
+@click.command()
 @click.argument("pipeline", metavar="BENCHMARK/AGENT")
 def tables(pipeline: str) -> None:
     """Pack the curves and scores of all cells of an agent into one file."""
@@ -97,4 +106,4 @@ def catalogue() -> None:
     build_catalogue(this_folder())
 
 
-COMMANDS = (train, evaluate, export, collect, demonstrate, tables, catalogue)
+COMMANDS = (train, evaluate, export, collect, demonstrate, film, tables, catalogue)

@@ -11,18 +11,19 @@ import click
 from rllte.cli.options import as_json, cells_like, current_source, trust_repo
 from rllte.errors import HubError
 from rllte.extras import requires_extra
-from rllte.names import DEMONSTRATIONS, KINDS, LEVELS, Cell, Dataset, Run, cell_parts
+from rllte.names import DEMONSTRATIONS, KINDS, LEVELS, VIDEO, Cell, Dataset, Run, cell_parts
 
 if TYPE_CHECKING:
     from rllte.hub.store.catalogue import Artifact
     from rllte.hub.store.source import Source
 
 
-_KINDS = (*KINDS, DEMONSTRATIONS)
+_SINGULAR = {"models": "model", "policies": "policy", "videos": VIDEO}
+_KINDS = (*KINDS, DEMONSTRATIONS, VIDEO)
 
 
 def _kinds(_context: click.Context, _option: click.Parameter, text: str) -> list[str]:
-    kinds = ["model" if word.strip() == "models" else word.strip() for word in text.split(",")]
+    kinds = [_SINGULAR.get(word.strip(), word.strip()) for word in text.split(",")]
     for kind in kinds:
         if kind not in _KINDS:
             raise click.BadParameter(f"unknown kind {kind!r}; choose from {', '.join(_KINDS)}")

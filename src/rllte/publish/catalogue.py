@@ -12,7 +12,7 @@ from rllte.files import md5, sha256, write_bytes
 from rllte.hub.demonstrations import Demonstrations
 from rllte.hub.statistics import mean_interval
 from rllte.hub.store.catalogue import FILE
-from rllte.names import DEMONSTRATIONS, KINDS, Cell, Run, tables_path
+from rllte.names import DEMONSTRATIONS, KINDS, VIDEO, Cell, Run, tables_path
 from rllte.publish import results
 from rllte.recipes.project import Project
 from rllte.recipes.schema import Support
@@ -131,8 +131,13 @@ def _bundle(root: Path, benchmark: str, agent: str) -> list[dict[str, Any]]:
 
 
 def _datasets(project: Project, benchmark: str, agent: str, locked: dict[str, str]) -> list[dict[str, Any]]:
-    """Return a row for each of an agent's demonstrations that dvc.lock records."""
+    """Return a row for each of an agent's demonstrations and videos that dvc.lock records."""
     rows = []
+    for cell in project.videos(benchmark, agent):
+        path = cell.path(VIDEO)
+        if path in locked:
+            data = read_output(project.root, path, cell, locked)
+            rows.append({**_file_facts(path, data, VIDEO), **_names(cell)})
     for dataset in project.datasets(benchmark, agent):
         if dataset.path not in locked:
             continue

@@ -200,6 +200,15 @@ class Project:
             rows.append(row)
         return rows
 
+    def videos(self, benchmark: str, agent: str) -> list[Cell]:
+        """Return the cells of an agent on a benchmark that are filmed, sorted."""
+        return sorted(Cell(benchmark, agent, env_id) for env_id in self.listed(benchmark, agent).videos)
+
+    def release_videos(self) -> list[str]:
+        """Return names or patterns of the cells that ``release.yaml`` wants to be filmed."""
+        release: Release = checked(Release, self._read(RELEASE), RELEASE)
+        return release.videos
+
     def release_datasets(self) -> list[ReleaseDatasets]:
         """Return the demonstrations that ``release.yaml`` names for the next release."""
         release: Release = checked(Release, self._read(RELEASE), RELEASE)

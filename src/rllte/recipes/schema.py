@@ -106,11 +106,13 @@ class ListedRuns:
         envs: A ``CellLine`` for each cell, by env_id.
         runs: A ``RunLine`` for each run, by ``<env_id>/seed-<seed>``.
         datasets: A ``DatasetLine`` for each dataset, by ``<env_id>/<level>``.
+        videos: The cells that are filmed, by env_id, each with no settings.
     """
 
     envs: dict[str, Any]
     runs: dict[str, Any]
     datasets: dict[str, Any] = field(default_factory=dict)
+    videos: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -139,10 +141,12 @@ class Release:
     Attributes:
         cells: The cells, each a ``ReleaseCell``.
         datasets: The demonstrations of available cells, each a ``ReleaseDatasets``.
+        videos: Names or patterns of the available cells that are filmed.
     """
 
     cells: list[Any]
     datasets: list[Any] = field(default_factory=list)
+    videos: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -203,24 +203,26 @@ def _move(source: Path, target: Path) -> None:
         shutil.move(source, target)
 
 
-def list_datasets(project: Project) -> None:
-    """Add the demonstrations that ``release.yaml`` names to runs.yaml, if their cells are available.
+def list_extras(project: Project) -> None:
+    """Add the demonstrations and videos of available cells that ``release.yaml`` names to runs.yaml.
 
     Raises:
         UnknownNameError: A level does not exist.
         HubError: A row of ``release.yaml`` is not valid.
     """
-    rows = project.release_datasets()
+    rows, filmed = project.release_datasets(), project.release_videos()
     for names in project.pipelines():
         listed = project.listed(*names)
-        datasets = dict(listed.datasets)
-        for cell in collected(project, *names) if rows else ():
+        datasets, videos = dict(listed.datasets), dict(listed.videos)
+        for cell in collected(project, *names) if rows or filmed else ():
+            if any(fnmatchcase(str(cell), pattern) for pattern in filmed):
+                videos.setdefault(cell.env_id, {})
             for row in rows:
                 if fnmatchcase(str(cell), row.cells):
                     for level in row.levels:
                         datasets.setdefault(f"{cell.env_id}/{level}", {"env_id": cell.env_id, "level": level})
-        if datasets != listed.datasets:
-            project.write_listed(*names, replace(listed, datasets=datasets))
+        if (datasets, videos) != (listed.datasets, listed.videos):
+            project.write_listed(*names, replace(listed, datasets=datasets, videos=videos))
 
 
 def list_tables(project: Project) -> None:

@@ -18,7 +18,7 @@ from rllte.runner.additions import (
     Lines,
     add_lines,
     lines_to_add,
-    list_datasets,
+    list_extras,
     list_tables,
     remove_lines,
     take_back,
@@ -112,7 +112,7 @@ def run_batch(root: Path, options: Options) -> Summary:
             check_targets(options.targets, project.all_runs())
             plan = _with_pulled(root, Plan(root), options)
             if options.release:  # tells from the tables, which are here now, which cells are available
-                list_datasets(project)
+                list_extras(project)
                 plan = Plan(root)
             works = added.in_order(stale_work(project, plan, wanted, options.threads))
             workspace = _workspace(root, options)

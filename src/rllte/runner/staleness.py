@@ -63,7 +63,7 @@ class Stage:
     @property
     def owner(self) -> Run | Cell | Dataset:
         """The run, the cell or the dataset that the command works on."""
-        if self.kind == "collect":
+        if self.kind in ("collect", "film"):
             return Cell.parse(self.target)
         return (Dataset if self.kind == "demonstrate" else Run).parse(self.target)
 

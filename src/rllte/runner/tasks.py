@@ -202,7 +202,8 @@ def _work_of(
     if asked and not others:  # these stages read what all runs of the cell made
         datasets = [stages["demonstrate"] for stages in targets.values() if "demonstrate" in stages]
         remade = bool(last)
-        for stage in [*([collect] if collect else []), *datasets]:
+        film = targets.get(str(cell), {}).get("film")
+        for stage in [*filter(None, (collect, film)), *datasets]:
             last += [stage] if remade or stage.address in plan.reasons else []
     everything = [stage for stages in targets.values() for stage in stages.values()]
     return Work(cell, runs, task(str(cell), last), everything) if last else None

@@ -1,10 +1,10 @@
-"""The functions that a pipeline's DVC stages call: train, evaluate, export, collect and demonstrate."""
+"""The functions that a pipeline's DVC stages call: train, evaluate, export, collect, demonstrate and film."""
 
 from collections.abc import Callable
 
 from rllte.errors import UnknownNameError
 
-STAGES = ("train", "evaluate", "export", "collect", "demonstrate")
+STAGES = ("train", "evaluate", "export", "collect", "demonstrate", "film")
 
 
 def stage_function(kind: str) -> Callable[..., str]:
@@ -33,4 +33,8 @@ def stage_function(kind: str) -> Callable[..., str]:
         from rllte.stages.demonstrate import demonstrate
 
         return demonstrate
+    if kind == "film":
+        from rllte.stages.video import make_video
+
+        return make_video
     raise UnknownNameError("stage", kind, STAGES)

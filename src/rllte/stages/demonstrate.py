@@ -73,7 +73,7 @@ def demonstrate(root: Path, dataset: Dataset) -> str:
     """
     project = Project(root)
     settings = project.demonstration_settings(dataset.cell.benchmark)
-    player = None if dataset.level == "random" else best_player(dataset.cell, partial(_read, root))
+    player = None if dataset.level == "random" else best_player(dataset.cell, partial(read_file, root))
     scratch = root / f"scratch/demonstrations/{dataset}"
     data = make_demonstrations(project.spec(dataset.cell), dataset.level, player, settings, scratch)
     write_bytes(root / dataset.path, data)
@@ -147,7 +147,12 @@ def best_player(cell: Cell, read: Callable[[Cell | Run, str], bytes]) -> Player:
     return Player(run, read(run, "model"), round(means[seed], 6))
 
 
-def _read(root: Path, owner: Cell | Run, kind: str) -> bytes:
+def read_file(root: Path, owner: Cell | Run, kind: str) -> bytes:
+    """Return the bytes of a file of a cell or a run in the checkout.
+
+    Raises:
+        MissingArtifactError: The file is not here.
+    """
     path = owner.path(kind)
     try:
         return (root / path).read_bytes()
@@ -199,7 +204,7 @@ def make_demonstrations(
         if not part.exists():
             with torch_threads(settings.num_threads):
                 round_seeds = seeds[start : start + settings.num_envs]
-                episodes, frames = _play_round(spec, level, model, settings, round_seeds)
+                episodes, frames = play_round(spec, level, model, settings.noise, round_seeds)
             numbers = range(start, settings.num_episodes)
             write_bytes(part, _file(map(_table, numbers, episodes), frames))
         bar.update(min(settings.num_envs, settings.num_episodes - start))
@@ -235,8 +240,16 @@ def _facts(spec: Spec, level: str, player: Player | None, settings: Demonstratio
     }
 
 
-class _Episode:
-    """An episode that is being played: frames, and then the action and the outcome of each step."""
+class Episode:
+    """An episode that is being played: its frames, and the action and the outcome of each step.
+
+    Attributes:
+        frames: The observations, or the newest frame of each; one more than steps.
+        actions: The action of each step.
+        rewards: The reward of each step.
+        terminated: Whether the last step terminated the episode.
+        truncated: Whether the last step truncated the episode.
+    """
 
     def __init__(self, frame: Array) -> None:
         self.frames, self.actions, self.rewards = [frame], list[Array](), list[float]()
@@ -255,20 +268,31 @@ class _Episode:
         return self.terminated or self.truncated
 
 
-def _play_round(
+def play_round(
     spec: Spec,
     level: str,
     model: torch.nn.Module | None,
-    settings: DemonstrationSettings,
+    noise: float,
     seeds: Sequence[int],
-) -> tuple[list[_Episode], dict[str, Any]]:
-    """Play one episode for each seed; return them, and the facts of their frames."""
+) -> tuple[list[Episode], dict[str, Any]]:
+    """Play one episode for each seed, side by side.
+
+    Args:
+        spec: The settings of the cell.
+        level: What chooses the actions, one of ``rllte.names.LEVELS``.
+        model: The model that plays; None for ``"random"``.
+        noise: The noise of the level ``"noise"``.
+        seeds: The seed of each environment; the first is also that of drawn actions.
+
+    Returns:
+        The episodes, and the facts of their frames for a file of demonstrations.
+    """
     envs = make_envs(spec, len(seeds), seeds, training=False)
     generator = torch.Generator().manual_seed(seeds[0])
-    act = _actor(spec, level, model, envs.single_action_space, settings.noise, generator)
+    act = _actor(spec, level, model, envs.single_action_space, noise, generator)
     stack_size = getattr(envs, "stack_size", 1)
     obs, _ = envs.reset()
-    episodes = [_Episode(frame) for frame in _newest(obs, stack_size)]
+    episodes = [Episode(frame) for frame in _newest(obs, stack_size)]
     while not all(episode.is_over for episode in episodes):
         actions = act(obs)
         obs, rewards, terminated, truncated, infos = envs.step(actions)
@@ -324,7 +348,7 @@ def _actor(
     return noisy
 
 
-def _table(number: int, episode: _Episode) -> pa.Table:
+def _table(number: int, episode: Episode) -> pa.Table:
     """Return an episode as rows: one for each frame; the last has no action."""
     frames, num_steps = episode.frames, len(episode.actions)
     schema = transitions_schema(frames[0].nbytes, discrete=episode.actions[0].ndim == 0)

@@ -1,25 +1,31 @@
-"""Film an episode that a model plays."""
+"""Film an ordinary episode of a run: of ten new ones, the one whose return is nearest to the mean score."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute
 import torch
 
-from rllte.agent.evaluation import Act, acting
+from rllte import tables, torchscript
 from rllte.env.vector import Array
 from rllte.errors import UnknownNameError
 from rllte.extras import requires_extra
 from rllte.files import temporary_file
+from rllte.names import Cell, Run
 from rllte.recipes.build import make_envs
+from rllte.recipes.project import Project
 from rllte.recipes.spec import Spec
 from rllte.seeding import env_seeds
+from rllte.stages.demonstrate import play_round, read_file
 from rllte.torch_setup import torch_threads
 
 CODECS = {".mp4": ("libx264", "yuv420p"), ".webm": ("libvpx-vp9", "yuv420p"), ".gif": ("gif", "rgb8")}
 """The codec and the pixel format of each kind of video, by the suffix of its file."""
 
+_NUM_EPISODES = 10
 _LEAST_HEIGHT = 160  # smaller frames are enlarged by a whole number
 _OPTIONS = {"libx264": {"crf": "23"}, "libvpx-vp9": {"crf": "32", "b:v": "0"}, "gif": {}}
 
@@ -38,30 +44,55 @@ class Film(NamedTuple):
     fps: int
 
 
-def film(spec: Spec, model: Act, seed: int, *, index: int = 1) -> Film:
-    """Play one episode by the evaluation protocol of a cell, and return its frames.
+def make_video(root: Path, cell: Cell) -> str:
+    """Film an ordinary episode of seed 0 of a cell; return one line about it.
+
+    Raises:
+        MissingArtifactError: The model or the scores of the run are not here.
+        HubError: This machine cannot draw frames.
+    """
+    run = Run(cell, 0)
+    model = torchscript.load(read_file(root, run, "model"), run.path("model"))
+    scores = tables.read_parquet(read_file(root, run, "scores"), tables.SCORES, run.path("scores"))
+    scores = scores.filter(pa.compute.field("split") == "eval")
+    mean = float(tables.column(scores["episode_return"]).mean(dtype=np.float64))
+    shot = film(Project(root).spec(cell), model, run.seed, mean)
+    return write_film(root / cell.path("video"), shot, run)
+
+
+def film(spec: Spec, model: torch.nn.Module, seed: int, mean: float) -> Film:
+    """Play new episodes by the evaluation protocol of a cell, and film the one that is nearest to a mean.
 
     Args:
         spec: The cell's settings.
-        model: A policy, or a model that was exported from one, on the CPU.
+        model: A model that was exported from a policy, on the CPU.
         seed: The run's seed.
-        index: Another number plays another episode.
+        mean: The mean score of the run.
 
     Raises:
         HubError: This machine cannot draw frames.
     """
-    seeds = env_seeds(seed, "score", index, 1)
-    envs = make_envs(spec, 1, seeds, training=False, render_mode="rgb_array")
-    generator = torch.Generator().manual_seed(seeds[0])
-    act = acting(model, envs.single_action_space, spec.evaluation.deterministic, generator)
-    frames: list[Array] = []
-    obs, infos = envs.reset()
+    seeds = env_seeds(seed, "score", 1, _NUM_EPISODES)
     with torch_threads(spec.evaluation.num_threads):
-        while not infos.get("_episode", np.zeros(1)).any():
-            frames.append(np.asarray((envs.render() or ())[0]))
-            obs, _, _, _, infos = envs.step(act(obs))
+        episodes, _ = play_round(spec, "expert", model, 0.0, seeds)
+    returns = [sum(episode.rewards) for episode in episodes]
+    best = min(range(len(seeds)), key=lambda i: abs(returns[i] - mean))
+    envs = make_envs(spec, 1, [seeds[best]], training=False, render_mode="rgb_array")
+    envs.reset()
+    frames, total = list[Array](), 0.0
+    for action in episodes[best].actions:
+        frames.append(np.asarray((envs.render() or ())[0]))
+        total += float(envs.step(torch.from_numpy(action[None]))[1])
     envs.close()
-    return Film(frames, float(infos["episode"]["r"][0]), int(envs.metadata["render_fps"]))
+    assert total == returns[best], "drawing changes nothing"
+    return Film(frames, total, int(envs.metadata["render_fps"]))
+
+
+def write_film(path: Path, shot: Film, run: Run) -> str:
+    """Write a film with the name of the run and the return in its title; return one line about it."""
+    title = f"{run}: return {shot.episode_return:.4g}"
+    write_video(path, shot.frames, shot.fps, title)
+    return f"{title}, {len(shot.frames)} steps, {path.stat().st_size / 1e3:.0f} kB"
 
 
 def write_video(path: Path, frames: Sequence[Array], fps: int, title: str) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 
 from rllte.errors import HubError, MissingArtifactError, UnknownNameError
 from rllte.names import (
-    DEMONSTRATIONS,
+    KINDS,
     LEVELS,
+    VIDEO,
     Cell,
     Dataset,
     Run,
@@ -51,8 +52,8 @@ class Artifact:
         md5: The md5 in hexadecimal.
         sha256: The sha256 in hexadecimal.
         size: The size in bytes.
-        kind: The kind of artifact: one of ``rllte.names.KINDS``, ``"demonstrations"``, or ``"tables"`` for a
-            zip of tables.
+        kind: The kind of artifact: one of ``rllte.names.KINDS``, ``"demonstrations"``, ``"video"``, or
+            ``"tables"`` for a zip of tables.
         benchmark: The benchmark.
         agent: The agent.
         env_id: The environment; None for a zip of tables.
@@ -244,20 +245,22 @@ class Catalogue:
     def files(self, owner: Cell | Run, kinds: Iterable[str]) -> list[Artifact]:
         """Return the files of these kinds of a run, or of a cell.
 
-        A cell has curves, scores and demonstrations of its own; its other files are those of its runs.
+        A cell has curves and scores of its own and, if they were made, demonstrations and a video. Its other
+        files are those of its runs.
 
         Raises:
             MissingArtifactError: The cell is planned.
             UnknownNameError: The cell has no such seed.
         """
         if isinstance(owner, Run):
-            return [self.artifact(owner, kind) for kind in kinds if kind != DEMONSTRATIONS]
+            return [self.artifact(owner, kind) for kind in kinds if kind in KINDS]
         self.artifact(owner, "scores")
         runs = [Run(owner, seed) for seed in self.cells[str(owner)]["seeds"]]
         found = []
         for kind in kinds:
-            if kind == DEMONSTRATIONS:
-                paths = (Dataset(owner, level).path for level in LEVELS)
+            if kind not in KINDS:
+                levels = [Dataset(owner, level).path for level in LEVELS]
+                paths = [owner.path(VIDEO)] if kind == VIDEO else levels
                 found += [self._artifact(path) for path in paths if path in self.artifacts]
             else:
                 owners = [owner] if kind in ("curves", "scores") else runs
