@@ -264,7 +264,7 @@ def list_datasets_of(root, *levels):
     project = Project(root)
     listed = project.listed("minigrid", "ppo")
     lines = {f"{CELL.env_id}/{level}": {"env_id": CELL.env_id, "level": level} for level in levels}
-    project.write_listed("minigrid", "ppo", replace(listed, datasets=lines))
+    project.write_listed("minigrid", "ppo", replace(listed, datasets=lines, videos={CELL.env_id: {}}))
 
 
 def test_demonstrations_are_made_after_all_runs_of_their_cell(empty, tmp_path):
@@ -272,7 +272,7 @@ def test_demonstrations_are_made_after_all_runs_of_their_cell(empty, tmp_path):
     list_datasets_of(root, "random", "expert")
     (work,) = stale_work(Project(root), Plan(root), anything)
     kinds = [stage.kind for stage in work.last.stages]
-    assert kinds == ["export", "export", "collect", "demonstrate", "demonstrate"]
+    assert kinds == ["export", "export", "collect", "film", "demonstrate", "demonstrate"]
     rest = work.finish({str(RUNS[0])})
     assert [stage.kind for stage in rest.stages] == ["export"], "the best run is not known yet"
 
@@ -281,20 +281,24 @@ def test_only_demonstrations_that_are_not_there_are_made(checkout):
     list_datasets_of(checkout, "random")
     (work,) = stale_work(Project(checkout), Plan(checkout), anything)
     assert work.runs == []
-    assert [stage.target for stage in work.last.stages] == [f"{CELL}/random"]
+    assert [(stage.kind, stage.target) for stage in work.last.stages] == [
+        ("film", str(CELL)),
+        ("demonstrate", f"{CELL}/random"),
+    ]
 
 
-def test_the_release_lists_demonstrations_of_available_cells_only(checkout):
+def test_the_release_lists_demonstrations_and_videos_of_available_cells_only(checkout):
     (checkout / "release.yaml").write_text(
         "cells: []\ndatasets:\n  - {cells: minigrid/*, levels: [random, noise]}\n"
-        "  - {cells: atari/ppo/*, levels: [expert]}\n"
+        "  - {cells: atari/ppo/*, levels: [expert]}\nvideos: ['minigrid/*/Empty*', atari/*]\n"
     )
     list_extras(Project(checkout))
     assert [str(one) for one in Project(checkout).datasets("minigrid", "ppo")] == [
         f"{CELL}/noise",
         f"{CELL}/random",
     ]
-    assert Project(checkout).datasets("atari", "ppo") == []
+    assert Project(checkout).videos("minigrid", "ppo") == [CELL]
+    assert Project(checkout).datasets("atari", "ppo") == Project(checkout).videos("atari", "ppo") == []
     (checkout / "release.yaml").write_text("cells: []\ndatasets:\n  - {cells: x, levels: [experts]}\n")
     with pytest.raises(UnknownNameError, match=r"Unknown level 'experts' for release\.yaml: datasets\.0"):
         list_extras(Project(checkout))

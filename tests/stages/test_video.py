@@ -1,14 +1,16 @@
 """Videos: the frames of an episode, and the same bytes each time."""
 
+import shutil
+
 import numpy as np
 import pytest
 
 from rllte import torchscript
-from rllte.errors import UnknownNameError
-from rllte.recipes.build import make_envs
+from rllte.errors import MissingArtifactError, UnknownNameError
 from rllte.recipes.project import Project
 from rllte.seeding import env_seeds
-from rllte.stages.video import CODECS, film, write_video
+from rllte.stages.demonstrate import play_round
+from rllte.stages.video import CODECS, film, make_video, write_video
 from tests.conftest import CELL, RUNS
 from tests.test_cli import run
 
@@ -58,17 +60,26 @@ def test_another_kind_of_file_is_refused_and_nothing_is_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_film_has_a_frame_for_each_step_and_begins_with_the_episode(published_hub):
+@pytest.mark.parametrize("mean", [0.0, 0.5, 1.0])
+def test_a_film_shows_every_step_of_the_episode_that_is_nearest_to_the_mean(published_hub, mean):
     spec = Project(published_hub).spec(CELL)
     model = torchscript.load((published_hub / RUNS[0].path("model")).read_bytes(), "model")
-    shot = film(spec, model, seed=0)
-    envs = make_envs(spec, 1, env_seeds(0, "score", 1, 1), training=False, render_mode="rgb_array")
-    envs.reset()
-    assert np.array_equal(shot.frames[0], envs.render()[0])
-    envs.close()
-    assert 0 <= shot.episode_return <= 1
-    # MiniGrid's reward: 1 - 0.9 · steps / 100 for a goal that is reached, else 0
-    assert shot.episode_return == pytest.approx(1 - 0.9 * len(shot.frames) / 100) or len(shot.frames) == 100
+    shot = film(spec, model, 0, mean)
+    episodes, _ = play_round(spec, "expert", model, 0.0, env_seeds(0, "score", 1, 10))
+    returns = [sum(episode.rewards) for episode in episodes]
+    assert abs(shot.episode_return - mean) == min(abs(one - mean) for one in returns)
+    assert len(shot.frames) == len(episodes[returns.index(shot.episode_return)].actions)
+    assert not np.array_equal(shot.frames[0], shot.frames[-1])
+
+
+def test_the_video_of_a_cell_is_of_seed_0_and_leads_to_it(published_hub, tmp_path):
+    root = shutil.copytree(published_hub, tmp_path / "hub")
+    assert make_video(root, CELL).startswith(f"{RUNS[0]}: return ")
+    _, _, metadata = read(root / CELL.path("video"))
+    assert metadata["title"].startswith(f"{RUNS[0]}: return ")
+    (root / RUNS[0].path("model")).unlink()
+    with pytest.raises(MissingArtifactError, match=r"model\.pt is not here"):
+        make_video(root, CELL)
 
 
 def test_play_films_an_episode(hub, tmp_path):
