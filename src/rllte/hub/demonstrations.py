@@ -142,9 +142,9 @@ class Demonstrations(Mapping[str, dict[str, npt.NDArray[Any]]]):
         parts = {
             "observations": [episode["observations"][:-1] for episode in episodes],
             "next_observations": [episode["observations"][1:] for episode in episodes],
-            **{key: [episode[key] for episode in episodes] for key in ("actions", "rewards")},
-            **{key: [episode[key] for episode in episodes] for key in ("terminateds", "truncateds")},
         }
+        for key in ("actions", "rewards", "terminateds", "truncateds"):
+            parts[key] = [episode[key] for episode in episodes]
         return {key: torch.from_numpy(np.concatenate(part)).to(device) for key, part in parts.items()}
 
     def _read(self, number: int) -> dict[str, npt.NDArray[Any]]:

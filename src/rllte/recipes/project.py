@@ -182,6 +182,10 @@ class Project:
         resources: Resources = checked(Resources, {**self.benchmark(benchmark).resources, **own}, where)
         return resources
 
+    def _release(self) -> Release:
+        release: Release = checked(Release, self._read(RELEASE), RELEASE)
+        return release
+
     def release(self) -> list[ReleaseCell]:
         """Return the cells that ``release.yaml`` names for the next release.
 
@@ -189,8 +193,7 @@ class Project:
             HubError: A row is not valid, or two rows name the same cell.
         """
         rows: list[ReleaseCell] = []
-        release: Release = checked(Release, self._read(RELEASE), RELEASE)
-        for i, values in enumerate(release.cells):
+        for i, values in enumerate(self._release().cells):
             row: ReleaseCell = checked(ReleaseCell, values, f"{RELEASE}: cells.{i}")
             row = replace(row, cell=str(Cell.parse(row.cell)))
             if row.cell in {other.cell for other in rows}:
@@ -206,14 +209,12 @@ class Project:
 
     def release_videos(self) -> list[str]:
         """Return names or patterns of the cells that ``release.yaml`` wants to be filmed."""
-        release: Release = checked(Release, self._read(RELEASE), RELEASE)
-        return release.videos
+        return self._release().videos
 
     def release_datasets(self) -> list[ReleaseDatasets]:
         """Return the demonstrations that ``release.yaml`` names for the next release."""
-        release: Release = checked(Release, self._read(RELEASE), RELEASE)
         rows: list[ReleaseDatasets] = []
-        for i, values in enumerate(release.datasets):
+        for i, values in enumerate(self._release().datasets):
             row: ReleaseDatasets = checked(ReleaseDatasets, values, f"{RELEASE}: datasets.{i}")
             for level in row.levels:
                 if level not in LEVELS:
