@@ -30,6 +30,16 @@ SMALL = {
         Cell("dmc", "ddpg", "cartpole_balance"),
         {"learning_starts": 100, "batch_size": 32, "hidden_dim": 16, "checkpoint_steps": 100},
     ),
+    "rndddpg": (
+        Cell("dmc", "rndddpg", "cartpole_balance"),
+        {
+            "learning_starts": 100,
+            "batch_size": 32,
+            "hidden_dim": 16,
+            "predictor_dim": 16,
+            "checkpoint_steps": 100,
+        },
+    ),
     "drqv2": (
         Cell("dmc", "drqv2", "cartpole_balance"),
         {
@@ -61,6 +71,18 @@ SMALL = {
         Cell("minigrid", "ppo", "Empty-5x5-v0"),
         {**TELLING, "num_steps": 16, "n_epochs": 2, "checkpoint_steps": 256},
     ),
+    "rndppo": (
+        Cell("minigrid", "rndppo", "Empty-5x5-v0"),
+        {
+            **TELLING,
+            "num_envs": 8,
+            "num_steps": 16,
+            "batch_size": 64,
+            "n_epochs": 2,
+            "predictor_dim": 16,
+            "checkpoint_steps": 256,
+        },
+    ),
     "sac": (
         Cell("dmc", "sac", "cartpole_balance"),
         {"learning_starts": 100, "batch_size": 32, "hidden_dim": 16, "checkpoint_steps": 100},
@@ -72,10 +94,12 @@ STEPS = {
     "a2c": 1024,
     "daac": 256,
     "ddpg": 400,
+    "rndddpg": 400,
     "drqv2": 60,
     "impala": 128,
     "ppg": 256,
     "ppo": 1024,
+    "rndppo": 1024,
     "sac": 400,
 }
 

@@ -29,6 +29,8 @@ FINGERPRINTS = {
     "impala": (1, 0.324557, -1.0971, 0.0015),
     "ppg": (2, 0.449302, 1.4896, 0.08),
     "ppo": (2, 0.172967, -0.6951, 0.01),
+    "rndddpg": (1, 0.957478, -0.6273, 0.02),
+    "rndppo": (1, 0.562537, 0.9416, 0.02),
     "sac": (1, 0.861071, 0.5334, 0.01),
 }
 """The version of each agent's recipe; how far its training moved the weights, and in which direction, as

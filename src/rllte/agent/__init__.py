@@ -7,12 +7,14 @@ AGENTS = {
     "a2c": "rllte.agent.a2c:A2C",
     "daac": "rllte.agent.daac:DAAC",
     "ddpg": "rllte.agent.ddpg:DDPG",
+    "rndddpg": "rllte.agent.rndddpg:RNDDDPG",
     "drqv2": "rllte.agent.drqv2:DrQv2",
     "impala": "rllte.agent.impala:IMPALA",
     "ppg": "rllte.agent.ppg:PPG",
     "ppo": "rllte.agent.ppo:PPO",
+    "rndppo": "rllte.agent.rndppo:RNDPPO",
     "sac": "rllte.agent.sac:SAC",
 }
 
-INTRINSIC: tuple[str, ...] = ()
+INTRINSIC = ("rndddpg", "rndppo")
 """The agents that are trained by intrinsic rewards alone."""

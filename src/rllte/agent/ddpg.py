@@ -71,7 +71,7 @@ class DDPG(OffPolicyAgent):
 
     def learn(self, env_step: int) -> None:
         """Take one gradient step for the critics and one for the actor, and move the target networks."""
-        batch = self.replay.sample(self.config.batch_size, self.generator)
+        batch = self.sample()
         with torch.no_grad():
             next_actions = self.actor(batch.next_obs)
         self.optimizers["critic"].zero_grad()

@@ -143,7 +143,7 @@ class DrQv2(OffPolicyAgent):
         config = self.config
         if env_step % config.update_interval:
             return
-        batch = self.replay.sample(config.batch_size, self.generator)
+        batch = self.sample()
         features = self.encoder(random_shift(batch.obs, config.pad, self.generator))
         with torch.no_grad():
             next_features = self.encoder(random_shift(batch.next_obs, config.pad, self.generator))

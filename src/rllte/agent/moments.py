@@ -1,12 +1,31 @@
 """Running mean and variance, and the scaling of rewards with them."""
 
+from typing import TypeVar
+
 import torch
+
+Number = TypeVar("Number", float, torch.Tensor)
 
 _GAMMA, _CLIP, _EPS = 0.99, 10.0, 1e-8
 
 
+def merge_moments(
+    seen: tuple[Number, Number, Number], new: tuple[Number, Number, int]
+) -> tuple[Number, Number, Number]:
+    """Return mean, variance and count of two groups of numbers together (Chan et al., 1983).
+
+    Args:
+        seen: Mean, variance and count of the first group. The first two may be arrays.
+        new: Mean, variance and count of the second group.
+    """
+    (seen_mean, seen_var, seen_count), (mean, var, count) = seen, new
+    total, delta = seen_count + count, mean - seen_mean
+    squares = seen_var * seen_count + var * count + delta**2 * seen_count * count / total
+    return seen_mean + delta * count / total, squares / total, total
+
+
 class Moments:
-    """Mean and variance of all numbers seen so far, in float64 (Chan et al., 1983).
+    """Mean and variance of all numbers seen so far, in float64.
 
     They start as if one number of weight 1e-4 had been seen, with mean 0 and variance 1, as in OpenAI
     Baselines.
@@ -18,10 +37,8 @@ class Moments:
     def update(self, values: torch.Tensor) -> None:
         """Update mean and variance with a batch of numbers of any shape."""
         values = values.double()
-        count, mean, var = values.numel(), values.mean().item(), values.var(correction=0).item()
-        total, delta = self.count + count, mean - self.mean
-        squares = self.var * self.count + var * count + delta**2 * self.count * count / total
-        self.mean, self.var, self.count = self.mean + delta * count / total, squares / total, total
+        new = values.mean().item(), values.var(correction=0).item(), values.numel()
+        self.mean, self.var, self.count = merge_moments((self.mean, self.var, self.count), new)
 
 
 class RewardScaler:

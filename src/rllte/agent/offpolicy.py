@@ -72,6 +72,10 @@ class OffPolicyAgent(Agent):
         parameters = [parameter for group in groups for parameter in group]
         return torch.optim.Adam(parameters, self.config.learning_rate, eps=self.config.adam_eps, fused=True)
 
+    def sample(self) -> Transitions:
+        """Return the transitions of one gradient step."""
+        return self.replay.sample(self.config.batch_size, self.generator)
+
     @abc.abstractmethod
     def explore(self, obs: torch.Tensor) -> torch.Tensor:
         """Return the actions ``(num_envs, action_dim)`` to take in training."""

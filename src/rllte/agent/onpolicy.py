@@ -91,12 +91,7 @@ class OnPolicyAgent(Agent):
             )
         if config.normalize_advantage not in ADVANTAGE_SCOPES:
             raise UnknownNameError("normalize_advantage", config.normalize_advantage, ADVANTAGE_SCOPES)
-        self.optimizers = {
-            name: torch.optim.Adam(
-                [as_vector(module.to(self.device))], config.learning_rate, eps=config.adam_eps, fused=True
-            )
-            for name, module in self.modules.items()
-        }
+        self.optimizers = {name: self.make_optimizer(module) for name, module in self.modules.items()}
         self.rollout = Rollout(
             config.num_steps,
             config.num_envs,
@@ -106,6 +101,11 @@ class OnPolicyAgent(Agent):
             ENCODERS[config.encoder].memory_format,
         )
         self.reward_scaler = RewardScaler(config.num_envs) if config.normalize_reward else None
+
+    def make_optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
+        """Move a module to the device, and return an Adam optimizer of its weights."""
+        weights = as_vector(module.to(self.device))
+        return torch.optim.Adam([weights], self.config.learning_rate, eps=self.config.adam_eps, fused=True)
 
     @property
     def obs_shape(self) -> tuple[int, ...]:
@@ -146,13 +146,17 @@ class OnPolicyAgent(Agent):
     def collect(self, network: Network, envs: Envs, obs: torch.Tensor) -> tuple[Batch, torch.Tensor]:
         """Collect a rollout with a network; return its samples and the next ``obs``."""
         config = self.config
-        obs = self.rollout.collect(network, envs, obs, self.generator, self.record_episodes)
+        obs = self.act(network, envs, obs)
         if self.reward_scaler is not None:
             self.reward_scaler.scale_(self.rollout.rewards, self.rollout.ended)
         samples = self.rollout.batch(config.gamma, config.gae_lambda)
         if config.normalize_advantage == "rollout":
             samples = samples._replace(advantages=standardize(samples.advantages))
         return samples, obs
+
+    def act(self, network: Network, envs: Envs, obs: torch.Tensor) -> torch.Tensor:
+        """Fill the rollout with a network's actions; return the next ``obs``."""
+        return self.rollout.collect(network, envs, obs, self.generator, self.record_episodes)
 
     def minimize(
         self, loss: Callable[[Batch], torch.Tensor], samples: Batch, n_epochs: int, module: str

@@ -117,7 +117,7 @@ class SAC(OffPolicyAgent):
 
     def learn(self, env_step: int) -> None:
         """Take one gradient step for critics, actor and temperature; move the target networks when due."""
-        self._learn(self.replay.sample(self.config.batch_size, self.generator))
+        self._learn(self.sample())
         if env_step % self.config.target_update_interval == 0:
             move_target(self.target_critic, self.critic, self.config.tau)
 
