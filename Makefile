@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: install demo s3-demo test test-fast check train bench clean
+.PHONY: install demo s3-demo site site-serve browser test test-fast check train bench clean
 
 install: $(VENV)/installed  ## create .venv with the versions of constraints.txt
 
@@ -18,6 +18,16 @@ demo: install  ## pull, load, play and plot, then retrain one run to the same ha
 
 s3-demo: install  ## start a real S3 server, push the catalogue, and read it back without a key
 	$(BIN)/python benchmarks/s3_demo.py
+
+site: install  ## build the site into site/
+	$(BIN)/rllte-hub site
+
+site-serve: site  ## build the site and show it at http://127.0.0.1:8000
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory site 8000
+
+browser:  ## install Chromium, which the tests of the site use, where it is missing (Debian, as root)
+	command -v chromium > /dev/null || command -v google-chrome > /dev/null || \
+	  (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium)
 
 test: install  ## run the whole test suite
 	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder
@@ -43,4 +53,4 @@ $(VENV)/bench-installed: $(VENV)/installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache demo.png
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache demo.png site

@@ -27,6 +27,8 @@ EXTRA_OF = {
     "dvc_s3": "s3",
     "ray": "ray",
     "rich": "ray",
+    "jinja2": "site",
+    "zensical": "site",
 }
 """The extra of rllte-hub that installs each optional package."""
 

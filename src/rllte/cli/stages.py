@@ -106,4 +106,20 @@ def catalogue() -> None:
     build_catalogue(this_folder())
 
 
-COMMANDS = (train, evaluate, export, collect, demonstrate, film, tables, catalogue)
+@click.command()
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="site",
+    show_default=True,
+    help="The folder to write.",
+)
+def site(output: Path) -> None:
+    """Write a site that shows the hub in a browser, also without a network."""
+    with requires_extra(_PURPOSE):
+        from rllte.publish.site import build_site
+    num_pages = build_site(this_folder(), output)
+    click.echo(f"{num_pages} pages; open {output / 'index.html'}", err=True)
+
+
+COMMANDS = (train, evaluate, export, collect, demonstrate, film, tables, catalogue, site)
