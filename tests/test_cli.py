@@ -88,7 +88,7 @@ def test_play_prints_returns_beside_the_published_mean(hub, num_episodes):
         (["scores", "minigrid/ppo/Empty-5x5-v1"], "Did you mean 'Empty-5x5-v0'"),
         (
             ["list", "--benchmark", "minigrid", "--agent", "sac"],
-            "It runs on dmc; this benchmark has ppo, a2c.",
+            "It runs on dmc; this benchmark has ppo, a2c, rndppo.",
         ),
         (["show", "minigrid/ppo"], "is not a cell. Write benchmark/agent/env_id"),
         (["play", "minigrid/ppo/Empty-5x5-v0"], "is not a run. Write CELL/seed-N"),

@@ -59,7 +59,7 @@ def write_pages(facts: Facts, docs: Path) -> None:
     with requires_extra("The site needs"):
         import jinja2
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("rllte.publish.site"), autoescape=True, undefined=jinja2.StrictUndefined,
+        loader=jinja2.PackageLoader(__package__), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"chart": _chart, "number": number, "strip": strip_plot}
@@ -87,7 +87,7 @@ def write_pages(facts: Facts, docs: Path) -> None:
             target = docs / f"{VIDEO}s/{cell}.mp4"
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(facts.read(video["path"], "data/videos"))
-    for asset in files("rllte.publish.site").joinpath("assets").iterdir():
+    for asset in files(__package__).joinpath("assets").iterdir():
         target = docs / "assets/hub" / asset.name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(asset.read_bytes())
