@@ -1,8 +1,9 @@
-"""Write files atomically, hash bytes, and lock files."""
+"""Write files and folders atomically, hash bytes, and lock files."""
 
 import hashlib
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -40,6 +41,25 @@ def temporary_file(path: Path) -> Iterator[Path]:
         if isinstance(error, OSError) and error.filename is None:  # such as a full disk
             error.filename = str(path)
         raise
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder beside ``path``; after the block, it is moved to ``path``.
+
+    After an error nothing is left of it.
+
+    Raises:
+        OSError: ``path`` has become a file or a folder that is not empty.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    temporary.mkdir()  # with the permissions that the umask leaves, not mkdtemp's 0700
+    try:
+        yield temporary
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def md5(data: bytes) -> str:

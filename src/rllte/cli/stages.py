@@ -1,12 +1,13 @@
 """Commands that the DVC stages of a checkout call."""
 
+import re
 from pathlib import Path
 
 import click
 
 from rllte.cli.options import current_source, this_folder, trust_repo
 from rllte.extras import requires_extra
-from rllte.names import LEVELS, Cell, Dataset, Run
+from rllte.names import LEVELS, Cell, Dataset, Run, cell_parts
 
 _PURPOSE = "The pipeline needs"
 
@@ -30,12 +31,34 @@ def evaluate(run: str) -> None:
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
-def export(run: str) -> None:
-    """Export the policy of RUN as TorchScript."""
-    with requires_extra(_PURPOSE):
-        from rllte.stages.export import export
-    click.echo(export(this_folder(), Run.parse(run)), err=True)
+@click.argument("name", metavar="RUN|CELL")
+@click.argument("target", metavar="[FILE|DIR]", required=False, type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["onnx", "huggingface"]), help="Instead of TorchScript.")
+def export(name: str, target: Path | None, form: str | None) -> None:
+    """Export the policy of RUN as TorchScript, in this checkout.
+
+    With --format, write a model of the hub to a new place: --format onnx to FILE, --format huggingface to
+    DIR, with a model card. Of a CELL, the seed with the highest mean score is taken.
+    """
+    if form is None:
+        if target is not None:
+            raise click.UsageError(f"name a --format for {target}")
+        with requires_extra(_PURPOSE):
+            from rllte.stages.export import export
+        click.echo(export(this_folder(), Run.parse(name)), err=True)
+        return
+    if target is None:
+        raise click.UsageError(f"name the {'FILE' if form == 'onnx' else 'DIR'} to write")
+    with requires_extra("Exporting needs"):
+        from rllte.hub.huggingface_folder import best_run, write_huggingface_folder
+        from rllte.hub.onnx_export import write_onnx
+    source = current_source()
+    cell_name, seed = re.fullmatch(r"(.*?)(/seed-[^/]*)?", name, re.DOTALL).groups()  # type: ignore[union-attr]
+    cell = source.catalogue.cell(*cell_parts(cell_name))
+    run = Run.parse(f"{cell}{seed}") if seed else best_run(source, cell)
+    write = {"onnx": write_onnx, "huggingface": write_huggingface_folder}[form]
+    write(source, run, target)
+    click.echo(f"{target}: {run}", err=True)
 
 
 @click.command()

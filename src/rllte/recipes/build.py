@@ -5,6 +5,7 @@ import reprlib
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
 import torch
 
 from rllte.agent import AGENTS
@@ -14,6 +15,7 @@ from rllte.env import ENVS
 from rllte.errors import HubError, UnknownNameError
 from rllte.extras import load
 from rllte.recipes.spec import Spec
+from rllte.seeding import env_seeds
 
 _OWN = ("env_id", "num_envs", "seed", "device", "num_threads", "render_mode")
 """Arguments that ``make_envs`` itself passes to every function in ``ENVS``; settings cannot set them."""
@@ -74,6 +76,29 @@ def _check_options(options: object, make: Callable[..., Envs], spec: Spec) -> No
     for name in options:
         if name not in known:
             raise UnknownNameError("key", name, known, where=where)
+
+
+def sample_observations(spec: Spec, seed: int, num_envs: int = 16, num_steps: int = 16) -> torch.Tensor:
+    """Return observations of random play, by which two models of a policy can be compared.
+
+    Args:
+        spec: The cell's settings.
+        seed: The run's seed.
+        num_envs: The number of parallel environments.
+        num_steps: The number of observations of each environment.
+
+    Returns:
+        ``(num_steps * num_envs, *obs_shape)``.
+    """
+    envs = make_envs(spec, num_envs, env_seeds(seed, "curve", 0, num_envs), training=False)
+    envs.action_space.seed(int(np.random.default_rng(seed).integers(2**31)))
+    obs, _ = envs.reset()
+    batch = [obs]
+    for _ in range(num_steps - 1):
+        obs, *_ = envs.step(envs.action_space.sample())
+        batch.append(obs)
+    envs.close()
+    return torch.cat(batch)
 
 
 def make_agent(spec: Spec, seed: int, device: str | torch.device = "cpu") -> Agent:
