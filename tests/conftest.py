@@ -14,6 +14,9 @@ from rllte.names import Cell, Run
 from rllte.recipes.project import runs_text
 from rllte.recipes.schema import ListedRuns
 
+# threads of PyTorch that wait give their core to the other test process; read when torch is imported
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 ROOT = Path(__file__).parents[1]
 CELL = Cell("minigrid", "ppo", "Empty-5x5-v0")
 RUNS = [Run(CELL, 0), Run(CELL, 1)]

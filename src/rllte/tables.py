@@ -155,14 +155,16 @@ def write_table(path: Path, table: pa.Table) -> None:
 def tidy(by_cell: Mapping[Cell, pa.Table], schema: pa.Schema) -> pa.Table:
     """Return the tables of several cells as one, whose first columns are benchmark, agent and env_id.
 
+    It does without ``pa.array``, ``pa.table`` and ``empty_table``, which import pandas.
+
     Args:
         by_cell: The tables.
         schema: Their columns.
     """
     names = ("benchmark", "agent", "env_id")
     whole = pa.schema([*((name, pa.string()) for name in names), *schema])
-    parts = [whole.empty_table()]
+    parts = [pa.Table.from_batches([], whole)]
     for cell, table in by_cell.items():
-        columns = [pa.array([getattr(cell, name)] * len(table), pa.string()) for name in names]
-        parts.append(pa.table([*columns, *table.columns], schema=whole))
+        columns = [pa.repeat(getattr(cell, name), len(table)) for name in names]
+        parts.append(pa.Table.from_arrays([*columns, *table.columns], schema=whole))
     return pa.concat_tables(parts).combine_chunks()

@@ -20,6 +20,7 @@ PROCGEN = {
     "feature_dim": 16,
     "checkpoint_steps": 64,
 }
+FEW_GAMES = {"num_eval_envs": 1, "num_eval_episodes": 1}  # where making environments or playing is slow
 SMALL = {
     "a2c": (
         Cell("minigrid", "a2c", "Empty-5x5-v0"),
@@ -49,7 +50,7 @@ SMALL = {
             "width": 4,
             "hidden_dim": 16,
             "checkpoint_steps": 20,
-            "num_eval_envs": 1,
+            **FEW_GAMES,
         },
     ),
     "impala": (
@@ -61,6 +62,7 @@ SMALL = {
             "batch_size": 2,
             "feature_dim": 16,
             "checkpoint_steps": 32,
+            **FEW_GAMES,
         },
     ),
     "ppg": (

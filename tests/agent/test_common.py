@@ -58,21 +58,6 @@ def trained(request):
     return request.param, agent
 
 
-def test_same_seed_gives_the_same_bytes_and_training_leaves_global_state_alone(trained):
-    name, agent = trained
-    torch.manual_seed(5)
-    np.random.seed(5)  # noqa: NPY002
-    torch.set_num_threads(2)
-    before, numbers = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    again = make_agent(name)
-    again.train(STEPS[name])
-    assert torch.equal(before, torch.get_rng_state())
-    assert np.array_equal(numbers, np.random.get_state()[1])  # noqa: NPY002
-    assert torch.get_num_threads() == 2
-    assert torch.equal(policy_weights(agent), policy_weights(again))
-    assert to_parquet(agent.curves()) == to_parquet(again.curves())
-
-
 def test_another_seed_gives_other_initial_weights(trained):
     name, _ = trained
     assert not torch.equal(policy_weights(make_agent(name)), policy_weights(make_agent(name, seed=1)))
@@ -87,7 +72,7 @@ def test_curves_have_the_asked_points_at_increasing_steps(trained):
         assert steps == sorted(set(steps))
         assert steps[-1] == agent.env_step == STEPS[name]
     counts = [n for n, kind in zip(table["num_episodes"], table["split"], strict=True) if kind == "eval"]
-    assert counts == [2] * 2
+    assert counts == [agent.settings.num_eval_episodes] * 2
     evaluated = [r for r, kind in zip(table["episode_return"], table["split"], strict=True) if kind == "eval"]
     assert all(math.isfinite(value) for value in evaluated)
 
@@ -106,8 +91,14 @@ def test_trainings_in_threads_give_the_bytes_of_one_after_the_other():
         assert to_parquet(agent.curves()) == to_parquet(other.curves())
 
 
-def test_training_that_stops_and_goes_on_gives_the_same_bytes(trained, tmp_path):
+def test_same_seed_gives_the_same_bytes_also_after_a_stop_and_training_leaves_global_state_alone(
+    trained, tmp_path
+):
     name, straight = trained
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    torch.set_num_threads(2)
+    before, numbers = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     stopped, resumed = make_agent(name), make_agent(name)
     update = stopped.update
 
@@ -120,6 +111,10 @@ def test_training_that_stops_and_goes_on_gives_the_same_bytes(trained, tmp_path)
     with pytest.raises(KeyboardInterrupt):
         stopped.train(STEPS[name], resume=tmp_path / "resume.pt")
     resumed.train(STEPS[name], resume=tmp_path / "resume.pt")
+    assert 0 < resumed.resumed_at < STEPS[name]
+    assert torch.equal(before, torch.get_rng_state())
+    assert np.array_equal(numbers, np.random.get_state()[1])  # noqa: NPY002
+    assert torch.get_num_threads() == 2
     assert torch.equal(policy_weights(straight), policy_weights(resumed))
     assert to_parquet(straight.curves()) == to_parquet(resumed.curves())
 
@@ -142,17 +137,30 @@ def test_exported_bytes_do_not_tell_where_they_were_made(trained):
     assert str(ROOT).encode() not in data
 
 
-@pytest.mark.parametrize("name", ["ppo", "sac", "drqv2"])  # logits, actions, and actions from pixels
-def test_an_export_has_the_same_bytes_whatever_the_process_has_exported_before(name):
+EXPORTED = ("ppo", "sac", "drqv2")  # logits, actions, and actions from pixels
+
+
+@pytest.fixture(scope="module")
+def exported_alone():
+    """The md5 of models that were each the first that their process exported, by the agent's name."""
     program = (
-        "import sys, torch; from rllte import torchscript; from rllte.files import md5; "
-        "from tests.agent.conftest import make_agent; "
-        f"print(md5(torchscript.dump(make_agent({name!r}).policy.eval(), {{}})))"
+        "import os, torch; from rllte import torchscript; from rllte.env import dmc, minigrid\n"
+        "from rllte.files import md5; from tests.agent.conftest import make_agent\n"
+        f"for name in {EXPORTED}:\n"
+        "    if os.fork() == 0:  # a process that has exported nothing, but need not import again\n"
+        "        print(name, md5(torchscript.dump(make_agent(name).policy.eval(), {})), flush=True)\n"
+        "        os._exit(0)\n"
+        "    os.wait()\n"
     )
     alone = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert alone.returncode == 0, alone.stderr
+    return dict(line.split() for line in alone.stdout.splitlines())
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_an_export_has_the_same_bytes_whatever_the_process_has_exported_before(name, exported_alone):
     torchscript.dump(torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 5)), {})
-    here = md5(torchscript.dump(make_agent(name).policy.eval(), {}))
-    assert alone.stdout.split() == [here], alone.stderr
+    assert md5(torchscript.dump(make_agent(name).policy.eval(), {})) == exported_alone[name]
 
 
 def test_an_exported_model_holds_its_own_weights_alone(trained):

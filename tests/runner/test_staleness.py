@@ -1,4 +1,3 @@
-import json
 import shutil
 from pathlib import Path
 
@@ -7,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rllte.runner import locks as lock
+from rllte.runner.dvc_records import open_repository
 from rllte.runner.staleness import Plan
 from tests.conftest import CELL, ROOT, RUNS, edit_yaml, run_program
 
@@ -78,17 +78,20 @@ MUTATIONS = [
 
 
 def stale_by_dvc(root):
-    status = json.loads(run_program("dvc", "status", "--json", cwd=root).stdout)
-    return {address for address in status if address.startswith("pipelines/")}
+    with open_repository(root) as repo:  # starting the command takes longer than its work
+        return {address for address in repo.status() if address.startswith("pipelines/")}
 
 
 @pytest.fixture(scope="module")
 def checkout(published_hub, tmp_path_factory):
-    """Return a function that gives a fresh copy of the published hub."""
+    """Return a function that gives a fresh copy of the published hub, without empty pipelines."""
 
     def copy():
         root = tmp_path_factory.mktemp("plan") / "hub"
         shutil.copytree(published_hub, root)
+        for folder in root.glob("pipelines/*/*/"):
+            if folder.is_dir() and folder != root / FOLDER:
+                shutil.rmtree(folder)
         return root
 
     return copy
