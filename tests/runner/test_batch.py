@@ -1,8 +1,8 @@
 """The runner as its user has it: the command, on Ray, in a small hub of its own."""
 
-import json
 import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,16 +12,11 @@ from rllte.cli import main
 from rllte.errors import HubError
 from rllte.files import md5
 from rllte.hub.store.catalogue import read_catalogue
-from rllte.recipes.project import Project
-from rllte.recipes.schema import ListedRuns
 from rllte.runner.batch import Options, run_batch
 from rllte.runner.locks import read_lock
-from rllte.runner.ray_tasks import execute
 from rllte.runner.staleness import Plan
-from rllte.runner.tasks import Outcome, stale_work
-from rllte.runner.workspaces import Checkout
 from tests.conftest import CELL, RUNS, edit_yaml, git, run_program
-from tests.runner.conftest import LOCK, hashes, is_clean, run
+from tests.runner.conftest import LOCK, hashes, is_clean, make_untrained, run
 
 pytestmark = pytest.mark.slow
 
@@ -69,49 +64,73 @@ def test_a_dry_run_says_what_would_be_done_and_changes_nothing(untrained, monkey
     assert not (untrained / "scratch").exists()
 
 
-def test_a_failing_run_does_not_stop_the_others(untrained, published_hub):
-    blocked = untrained / Path(RUNS[0].path("policy")).parent
-    blocked.parent.mkdir(parents=True)
-    blocked.write_text("a file where a folder belongs")
-    errors = run(untrained, code=1)
-    assert re.search(rf"^{RUNS[0]}: FileExistsError: .*\(scratch/logs/{RUNS[0]}.log\)$", errors, re.MULTILINE)
-    assert "Traceback" in (untrained / f"scratch/logs/{RUNS[0]}.log").read_text()
-    assert "dvc.yaml" not in errors, "a cell that is not whole is left out of the catalogue"
-    assert {row["status"] for row in json.loads((untrained / "catalogue.json").read_text())["cells"]} == {
-        "planned"
-    }
-    recorded = {f"{kind}@{CELL.env_id}/seed-1" for kind in ("train", "evaluate", "export")}
-    assert set(read_lock(untrained / LOCK)) == recorded
-    assert (
-        md5((untrained / RUNS[1].path("model")).read_bytes()) == hashes(published_hub)[RUNS[1].path("model")]
-    )
+@dataclass
+class Story:
+    """What was seen of a batch in which a run of a listed cell and one of a planned cell fail."""
+
+    root: Path
+    errors: str
+    listed_before: str
+    blocked: Path
 
 
-def test_a_planned_cell_gets_its_lines_when_it_is_done_and_not_before(untrained):
+PLANNED = ("minigrid/ppo/Empty-6x6-v0", "minigrid/ppo/Empty-8x8-v0")
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory):
+    root = make_untrained(tmp_path_factory.mktemp("failures") / "hub")
+
     def shorten(params):
         params["support"].update(num_train_steps=512, num_seeds=1)
 
-    edit_yaml(untrained / "pipelines/minigrid/params.yaml", shorten)
-    cells = ("minigrid/ppo/Empty-6x6-v0", "minigrid/ppo/Empty-8x8-v0")
-    blocked = untrained / f"data/runs/{cells[1]}/seed-0"
-    blocked.parent.mkdir(parents=True)
-    blocked.write_text("a file where a folder belongs")
-    before = (untrained / "pipelines/minigrid/ppo/runs.yaml").read_text()
-    run(untrained, "--planned", *cells, code=1)
-    added = set((untrained / "pipelines/minigrid/ppo/runs.yaml").read_text().splitlines()) - set(
-        before.splitlines()
-    )
-    assert added == {
+    edit_yaml(root / "pipelines/minigrid/params.yaml", shorten)
+    blocked = root / f"data/runs/{PLANNED[1]}/seed-0"
+    for path in (root / Path(RUNS[0].path("policy")).parent, blocked):
+        path.parent.mkdir(parents=True)
+        path.write_text("a file where a folder belongs")
+    before = (root / "pipelines/minigrid/ppo/runs.yaml").read_text()
+    errors = run(root, "--planned", "--jobs", 1, CELL, *PLANNED, code=1)
+    return Story(root, errors, before, blocked)
+
+
+def test_a_failing_run_does_not_stop_the_others(story, published_hub):
+    root, errors = story.root, story.errors
+    assert re.search(rf"^{RUNS[0]}: FileExistsError: .*\(scratch/logs/{RUNS[0]}.log\)$", errors, re.MULTILINE)
+    assert "Traceback" in (root / f"scratch/logs/{RUNS[0]}.log").read_text()
+    assert "dvc.yaml" not in errors, "a cell that is not whole is left out of the catalogue"
+    assert read_catalogue(root).cells[str(CELL)]["status"] == "planned"
+    recorded = {name for name in read_lock(root / LOCK) if CELL.env_id in name}
+    assert recorded == {f"{kind}@{CELL.env_id}/seed-1" for kind in ("train", "evaluate", "export")}
+    model = RUNS[1].path("model")
+    assert md5((root / model).read_bytes()) == hashes(published_hub)[model]
+
+
+def test_a_planned_cell_gets_its_lines_when_it_is_done_and_not_before(story):
+    listed = (story.root / "pipelines/minigrid/ppo/runs.yaml").read_text().splitlines()
+    assert set(listed) - set(story.listed_before.splitlines()) == {
         "  Empty-6x6-v0: {num_train_steps: 512, scale: paper}",
         "  Empty-6x6-v0/seed-0: {env_id: Empty-6x6-v0, seed: 0}",
     }
-    assert set(read_lock(untrained / LOCK)) == {
+    assert {name for name in read_lock(story.root / LOCK) if CELL.env_id not in name} == {
         *(f"{kind}@Empty-6x6-v0/seed-0" for kind in ("train", "evaluate", "export")),
         "collect@Empty-6x6-v0",
     }
-    assert not blocked.exists(), "what is not listed lies in no folder that a stage depends on"
-    (row,) = read_catalogue(untrained).rows("available")
+    assert not story.blocked.exists(), "what is not listed lies in no folder that a stage depends on"
+    (row,) = read_catalogue(story.root).rows("available")
     assert (row["env_id"], row["interval"]) == ("Empty-6x6-v0", None), "one seed says nothing of others"
+
+
+def test_a_cell_is_finished_before_the_next_is_begun(story):
+    ended = re.findall(r"^\d/\d minigrid/ppo/(\S+): (done|failed)", story.errors, re.MULTILINE)
+    assert ended == [
+        (f"{CELL.env_id}/seed-0", "failed"),
+        (f"{CELL.env_id}/seed-1", "done"),
+        (CELL.env_id, "done"),
+        ("Empty-6x6-v0/seed-0", "done"),
+        ("Empty-6x6-v0", "done"),
+        ("Empty-8x8-v0/seed-0", "failed"),
+    ]
 
 
 def test_a_published_cell_stays_as_it_is_when_a_new_seed_fails(published_hub, tmp_path):
@@ -121,40 +140,26 @@ def test_a_published_cell_stays_as_it_is_when_a_new_seed_fails(published_hub, tm
     blocked = root / f"models/{CELL}/seed-{len(RUNS)}"
     blocked.write_text("a file where a folder belongs")
     before = git(root, "status", "--short").stdout
-    errors = run(root, "--release", code=1)
+    errors = run(root, "--release", "--jobs", 1, code=1)
     assert f"1/2 {CELL}/seed-{len(RUNS)}: done" in errors, errors
     assert "FileExistsError" in errors
     assert git(root, "status", "--short").stdout == before
     assert is_clean(root)
     (root / f"scratch/aside/models/{CELL}/seed-{len(RUNS)}").unlink()
-    errors = run(root, "--release")
+    errors = run(root, "--release", "--jobs", 1)
     assert f"train {CELL}/seed-{len(RUNS)}" not in errors, "what was finished is kept"
     assert read_catalogue(root).cells[str(CELL)]["num_seeds"] == len(RUNS) + 1
     assert is_clean(root)
 
 
-def test_a_cell_is_finished_before_the_next_is_begun(untrained):
-    names = (CELL.env_id, "Empty-6x6-v0")
-    envs = {name: {"num_train_steps": 1024} for name in names}
-    runs = {f"{name}/seed-{n}": {"env_id": name, "seed": n} for name in names for n in (0, 1)}
-
-    def nothing(_place, task, _board):
-        return Outcome(task.name, {})
-
-    project = Project(untrained)
-    project.write_listed("minigrid", "ppo", ListedRuns(envs, runs))
-    works = stale_work(project, Plan(untrained), lambda run: True)
-    outcomes = execute(works, Checkout(untrained), {}, lambda rows: None, jobs=1, function=nothing)
-    names = [outcome.task.removeprefix("minigrid/ppo/") for outcome in outcomes]
-    cells = ["Empty-5x5-v0", "Empty-6x6-v0"]
-    assert names == [name for cell in cells for name in (f"{cell}/seed-0", f"{cell}/seed-1", cell)]
-
-
-def test_a_machine_without_what_a_run_asks_for_is_an_error_not_a_long_wait(untrained):
+def test_a_machine_without_what_a_run_asks_for_is_an_error_not_a_long_wait(untrained, monkeypatch):
+    for name, function in (("init", None), ("shutdown", None), ("cluster_resources", {"CPU": 2.0})):
+        monkeypatch.setattr(f"ray.{name}", lambda *_, _value=function, **__: _value)  # starting Ray is slow
     edit_yaml(
         untrained / "pipelines/minigrid/params.yaml", lambda params: params.update(resources={"num_gpus": 64})
     )
-    assert "asks for 64 GPU, but this machine has 0" in run(untrained, code=1)
+    with pytest.raises(HubError, match="asks for 64 GPU, but this machine has 0"):
+        run_batch(untrained, Options())
 
 
 def test_a_remote_that_is_a_folder_is_refused_for_a_cluster_without_a_shared_folder(untrained):

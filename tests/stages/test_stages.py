@@ -43,8 +43,12 @@ def command(root, *arguments):
 
 def test_a_rerun_in_another_folder_and_process_gives_the_same_bytes(published_hub, tmp_path):
     root = make_repository(tmp_path / "elsewhere")
-    for stage in ("train", "evaluate", "export"):
-        assert command(root, stage, str(RUNS[0])).wait(timeout=120) == 0
+    program = (
+        "from rllte.cli import main\n"
+        "for stage in ('train', 'evaluate', 'export'):\n"
+        f"    main([stage, {str(RUNS[0])!r}], standalone_mode=False)"
+    )
+    run_program("python", "-c", program, cwd=root)
     assert hashes(root) == hashes(published_hub)
 
 
