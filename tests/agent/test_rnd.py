@@ -1,13 +1,21 @@
 """Intrinsic rewards: what is new is rewarded, and nothing else."""
 
+import gymnasium as gym
+import numpy as np
 import pytest
 import torch
+from scipy.stats import mannwhitneyu
 
+from rllte import torchscript
+from rllte.agent.evaluation import acting
 from rllte.agent.onpolicy import OnPolicyAgent
 from rllte.agent.returns import generalized_advantages
 from rllte.agent.rnd import RND
+from rllte.env.minigrid import _make_package_env
+from rllte.names import Cell, Run
 from tests.agent.conftest import STEPS, make_agent
 from tests.agent.test_common import policy_weights
+from tests.test_repository import stored
 
 
 def test_observations_are_normalised_by_the_moments_of_all_that_were_seen():
@@ -101,3 +109,26 @@ def test_a_step_is_rewarded_for_the_observation_that_it_leads_to():
     with torch.no_grad():
         errors = agent.rnd(torch.cat([samples.obs, next_obs])).view(17, 8)
     torch.testing.assert_close(agent.rollout.rewards, errors[1:])
+
+
+def coverage(act):
+    """Return, for each of 40 episodes, the number of distinct places and directions per step."""
+    env, shares = _make_package_env("MiniGrid-FourRooms-v0", None), []
+    for seed in range(40):
+        obs, _ = env.reset(seed=seed)
+        places, ended = [], False
+        while not ended:
+            places.append((*env.unwrapped.agent_pos, env.unwrapped.agent_dir))
+            obs, _, terminated, truncated, _ = env.step(int(act(torch.from_numpy(obs)[None])))
+            ended = terminated or truncated
+        shares.append(len(set(places)) / len(places))
+    return np.array(shares)
+
+
+def test_the_published_policy_visits_more_of_four_rooms_than_random_actions():
+    path = Run(Cell("minigrid", "rndppo", "FourRooms-v0"), 0).path("model")
+    generator = torch.Generator().manual_seed(0)
+    policy = acting(torchscript.load(stored(path), path), gym.spaces.Discrete(7), False, generator)
+    explored = coverage(policy)
+    at_random = coverage(lambda obs: torch.randint(7, (1,), generator=generator))
+    assert mannwhitneyu(explored, at_random, alternative="greater").pvalue < 0.01
