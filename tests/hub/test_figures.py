@@ -130,7 +130,7 @@ def invoke(*arguments, code=0):
 
 @pytest.mark.parametrize("aggregate", ["iqm", "profile", "improvement"])
 def test_the_command_plots_aggregates(aggregate, tmp_path):
-    result = invoke("plot", "minigrid/*/Empty-*", "-o", tmp_path / "a.png", "--aggregate", aggregate)
+    result = invoke("plot", "minigrid/[ap]*/Empty-*", "-o", tmp_path / "a.png", "--aggregate", aggregate)
     assert "holds the truth in about 90" in result.stderr
     assert (tmp_path / "a.png").stat().st_size > 5000
 

@@ -20,8 +20,8 @@ def test_a_published_run_is_called_so(checkout):
     status = read_status(checkout)
     assert states(checkout) == {str(run): "available" for run in RUNS}
     assert (status["cells"], status["hours_left"]) == ({}, 0.0)
-    # the support list has 57 × 3 + 27 × 3 + 16 × 3 + 16 × 2 cells
-    assert status["planned_cells"] == 332 - 1
+    # the support list has 57 × 4 + 27 × 4 + 16 × 4 + 16 × 3 cells
+    assert status["planned_cells"] == 448 - 1
 
 
 def test_a_changed_setting_makes_runs_stale_and_a_lost_file_makes_one_missing(checkout):
