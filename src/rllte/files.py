@@ -10,8 +10,28 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from rllte.errors import MissingArtifactError
+
 if sys.platform != "win32":
     import fcntl
+
+
+def read_pulled(root: Path, path: str, pull: str | None = None) -> bytes:
+    """Return the bytes of a file that DVC pulls into a checkout.
+
+    Args:
+        root: The folder of the checkout.
+        path: The file, relative to the checkout.
+        pull: What the error says to pull; the default is the file itself.
+
+    Raises:
+        MissingArtifactError: The file is not here.
+    """
+    try:
+        return (root / path).read_bytes()
+    except FileNotFoundError:
+        advice = f"Get it with: dvc pull {pull or path}"
+        raise MissingArtifactError(path, f"{path} is not here. {advice}") from None
 
 
 def write_bytes(path: Path, data: bytes) -> None:

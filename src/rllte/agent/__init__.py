@@ -7,11 +7,11 @@ AGENTS = {
     "a2c": "rllte.agent.a2c:A2C",
     "daac": "rllte.agent.daac:DAAC",
     "ddpg": "rllte.agent.ddpg:DDPG",
-    "rndddpg": "rllte.agent.rndddpg:RNDDDPG",
     "drqv2": "rllte.agent.drqv2:DrQv2",
     "impala": "rllte.agent.impala:IMPALA",
     "ppg": "rllte.agent.ppg:PPG",
     "ppo": "rllte.agent.ppo:PPO",
+    "rndddpg": "rllte.agent.rndddpg:RNDDDPG",
     "rndppo": "rllte.agent.rndppo:RNDPPO",
     "sac": "rllte.agent.sac:SAC",
 }

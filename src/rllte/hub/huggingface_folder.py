@@ -19,7 +19,6 @@ from rllte.hub.onnx_export import checked_onnx, load_agent, output_name, publish
 from rllte.hub.statistics import mean_interval
 from rllte.hub.store import git
 from rllte.hub.store.cache import fetch
-from rllte.hub.store.catalogue import FILE
 from rllte.hub.store.source import Source
 from rllte.names import VIDEO, Cell, Run
 from rllte.recipes.spec import Spec
@@ -92,7 +91,7 @@ def _facts(source: Source, run: Run) -> Facts:
         agent=load_agent(source, run, spec),
         scores=_scores(source, run, spec),
         repository=url if re.match(r"(https?|ssh)://|git@", url) else None,
-        commit=_commit(source),
+        commit=source.listing_commit,
         licence=None if licence is None else licence.decode(errors="replace"),
     )
 
@@ -116,17 +115,6 @@ def _scores(source: Source, run: Run, spec: Spec) -> list[Score]:
 def _score(split: str, name: str, values: "npt.NDArray[np.float64]") -> Score:
     low, high = (round(float(end), 4) for end in mean_interval(values))
     return Score(split, name, round(float(values.mean()), 4), (low, high) if len(values) > 1 else None)
-
-
-def _commit(source: Source) -> str | None:
-    """Return the commit that lists the files; None if the checkout's catalogue is not that of its commit."""
-    if source.commit is not None:
-        return source.commit
-    head = dataclasses.replace(source, rev="HEAD")
-    try:
-        return head.commit if head.read_file(FILE) == source.read_file(FILE) else None
-    except HubError:  # the folder is not a git repository
-        return None
 
 
 def _config(facts: Facts, files: dict[str, bytes]) -> dict[str, Any]:

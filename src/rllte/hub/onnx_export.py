@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import safetensors.torch
 import torch
 from torch import nn
 
@@ -21,7 +20,7 @@ from rllte.files import write_bytes
 from rllte.hub.store.cache import fetch
 from rllte.hub.store.source import Source
 from rllte.names import Run
-from rllte.recipes.build import make_agent, sample_observations
+from rllte.recipes.build import make_trained_agent, sample_observations
 from rllte.recipes.project import Project
 from rllte.recipes.spec import Spec
 
@@ -107,14 +106,7 @@ def load_agent(source: Source, run: Run, spec: Spec) -> Agent:
         HubError: The weights do not fit the policy.
     """
     artifact = source.catalogue.artifact(run, "policy")
-    agent = make_agent(spec, run.seed)
-    try:
-        agent.policy.load_state_dict(safetensors.torch.load(fetch(source, artifact)))
-    except (RuntimeError, safetensors.SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise HubError(f"{artifact.path} does not fit the policy of {run.cell.agent}: {reason}") from None
-    agent.policy.eval()
-    return agent
+    return make_trained_agent(spec, run.seed, fetch(source, artifact), artifact.path)
 
 
 def output_name(agent: Agent) -> str:

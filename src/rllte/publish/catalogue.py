@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from rllte import tables
-from rllte.errors import HubError, MissingArtifactError
-from rllte.files import md5, sha256, write_bytes
+from rllte.errors import HubError
+from rllte.files import md5, read_pulled, sha256, write_bytes
 from rllte.hub.demonstrations import Demonstrations
 from rllte.hub.statistics import mean_interval
 from rllte.hub.store.catalogue import FILE
@@ -115,10 +115,7 @@ def _artifact(root: Path, owner: Cell | Run, kind: str, locked: dict[str, str]) 
 
 def _machine(root: Path, run: Run) -> dict[str, Any]:
     """Return the machine that trained a run."""
-    name = run.path("train")
-    if not (root / name).exists():
-        raise MissingArtifactError(name, f"{name} is not here. Get it with: dvc pull {name}")
-    cost = json.loads((root / name).read_text(encoding="utf-8"))
+    cost = json.loads(read_pulled(root, run.path("train")))
     return {key: cost[key] for key in ("cpu", "gpu", "num_threads") if key in cost}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
+import safetensors.torch
 import torch
 
 from rllte.agent import AGENTS
@@ -99,6 +100,28 @@ def sample_observations(spec: Spec, seed: int, num_envs: int = 16, num_steps: in
         batch.append(obs)
     envs.close()
     return torch.cat(batch)
+
+
+def make_trained_agent(spec: Spec, seed: int, weights: bytes, name: str) -> Agent:
+    """Build an agent whose policy has stored weights, in eval mode on the CPU.
+
+    Args:
+        spec: The cell's settings.
+        seed: The run's seed.
+        weights: The content of a safetensors file.
+        name: The name of that file, for the error.
+
+    Raises:
+        HubError: The weights do not fit the policy.
+    """
+    agent = make_agent(spec, seed)
+    try:
+        agent.policy.load_state_dict(safetensors.torch.load(weights))
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise HubError(f"{name} does not fit the policy of {spec.cell.agent}: {reason}") from None
+    agent.policy.eval()
+    return agent
 
 
 def make_agent(spec: Spec, seed: int, device: str | torch.device = "cpu") -> Agent:

@@ -24,8 +24,8 @@ from rllte.agent.evaluation import Act, acting
 from rllte.agent.settings import check_ranges
 from rllte.config import bars_disabled
 from rllte.env.vector import Array
-from rllte.errors import HubError, MissingArtifactError
-from rllte.files import sha256, write_bytes
+from rllte.errors import HubError
+from rllte.files import read_pulled, sha256, write_bytes
 from rllte.hub.demonstrations import METADATA, transitions_schema
 from rllte.hub.store.cache import fetch
 from rllte.hub.store.source import Source
@@ -153,11 +153,7 @@ def read_file(root: Path, owner: Cell | Run, kind: str) -> bytes:
     Raises:
         MissingArtifactError: The file is not here.
     """
-    path = owner.path(kind)
-    try:
-        return (root / path).read_bytes()
-    except FileNotFoundError:
-        raise MissingArtifactError(path, f"{path} is not here. Get it with: dvc pull {path}") from None
+    return read_pulled(root, owner.path(kind))
 
 
 def make_demonstrations(

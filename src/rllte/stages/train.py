@@ -13,10 +13,9 @@ import torch
 
 from rllte import tables
 from rllte.agent.base import Agent
-from rllte.errors import MissingArtifactError
-from rllte.files import write_bytes
+from rllte.files import read_pulled, write_bytes
 from rllte.names import Run
-from rllte.recipes.build import make_agent
+from rllte.recipes.build import make_agent, make_trained_agent
 from rllte.recipes.project import Project
 from rllte.recipes.spec import Spec
 
@@ -82,16 +81,8 @@ def load_policy(root: Path, run: Run, spec: Spec) -> Agent:
     Raises:
         MissingArtifactError: The policy is not in the checkout.
     """
-    path = root / run.path("policy")
-    if not path.exists():
-        raise MissingArtifactError(
-            run.path("policy"),
-            f"{run.path('policy')} is not here. Get it with: dvc pull {run.path('policy')}",
-        )
-    agent = make_agent(spec, run.seed)
-    agent.policy.load_state_dict(safetensors.torch.load(path.read_bytes()))
-    agent.policy.eval()
-    return agent
+    path = run.path("policy")
+    return make_trained_agent(spec, run.seed, read_pulled(root, path), path)
 
 
 def cpu_name() -> str:

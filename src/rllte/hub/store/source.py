@@ -1,5 +1,6 @@
 """Sources: a repository at one of its revisions, and the DVC remote to download from."""
 
+import dataclasses
 import functools
 import os
 import re
@@ -55,6 +56,17 @@ class Source:
         if self.rev is None and self.checkout is not None:
             return None
         return git.resolve(self.repo, self.rev or "HEAD")
+
+    @functools.cached_property
+    def listing_commit(self) -> str | None:
+        """The commit that lists the files; None if a checkout's catalogue is not that of its commit."""
+        if self.commit is not None:
+            return self.commit
+        head = dataclasses.replace(self, rev="HEAD")
+        try:
+            return head.commit if head.read_file(FILE) == self.read_file(FILE) else None
+        except HubError:  # the folder is not a git repository
+            return None
 
     @functools.cached_property
     def root(self) -> Path:

@@ -12,6 +12,8 @@ from typing import Any
 
 from rllte.errors import HubError
 from rllte.extras import requires_extra
+from rllte.files import read_pulled
+from rllte.hub.benchmark import BENCHMARK_CLASSES
 from rllte.names import BENCHMARKS, VIDEO, Cell
 from rllte.publish.site.facts import Facts
 from rllte.publish.site.strips import strip_plot
@@ -63,7 +65,7 @@ def write_pages(facts: Facts, docs: Path) -> None:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"chart": _chart, "number": number, "strip": strip_plot}
-    environment.globals |= {"facts": facts, "benchmarks": BENCHMARKS}
+    environment.globals["facts"] = facts
 
     def write(path: str, template: str, title: str, **context: Any) -> None:
         up = "../" * path.count("/")
@@ -86,7 +88,7 @@ def write_pages(facts: Facts, docs: Path) -> None:
         if video := facts.video(cell):
             target = docs / f"{VIDEO}s/{cell}.mp4"
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(facts.read(video["path"], "data/videos"))
+            target.write_bytes(read_pulled(facts.root, video["path"], "data/videos"))
     for asset in files(__package__).joinpath("assets").iterdir():
         target = docs / "assets/hub" / asset.name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -126,14 +128,14 @@ def _figures(facts: Facts) -> list[dict[str, Any]]:
             if cell.benchmark == benchmark:
                 by_env.setdefault(cell.env_id, []).append(cell)
         if by_env:
-            env_id = max(by_env, key=lambda name: (len(by_env[name]), sum(_seeds(facts, by_env[name]))))
+            sizes = {
+                env_id: (len(cells), sum(facts.cells[cell]["num_seeds"] for cell in cells))
+                for env_id, cells in by_env.items()
+            }
+            env_id = max(sizes, key=lambda name: sizes[name])
             curves = [facts.curve(cell) for cell in by_env[env_id]]
             figures.append({"benchmark": benchmark, "env_id": env_id, "curves": curves})
     return figures
-
-
-def _seeds(facts: Facts, cells: Iterable[Cell]) -> list[int]:
-    return [facts.cells[cell]["num_seeds"] for cell in cells]
 
 
 def _leaderboard(facts: Facts, benchmark: str) -> dict[str, Any]:
@@ -163,11 +165,7 @@ def _last_points(references: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _all_curves(facts: Facts) -> list[dict[str, Any]]:
-    curves = []
-    for cell in facts.cells:
-        curve = facts.curve(cell)
-        curves.append({**curve, "label": str(cell), "benchmark": cell.benchmark, "env_id": cell.env_id})
-    return curves
+    return [{**facts.curve(cell), "label": str(cell)} for cell in facts.cells]
 
 
 def _settings(facts: Facts) -> list[dict[str, Any]]:
@@ -181,12 +179,7 @@ def _settings(facts: Facts) -> list[dict[str, Any]]:
         }
         names = dict.fromkeys(key for row in agents.values() for key in row["hyperparameters"])
         table = {name: [row["hyperparameters"].get(name) for row in agents.values()] for name in names}
-        shared = (
-            {key: next(iter(agents.values()))[key] for key in ("env", "train", "evaluation")}
-            if agents
-            else {}
-        )
-        result.append({"benchmark": benchmark, "agents": agents, "table": table, "shared": shared})
+        result.append({"benchmark": benchmark, "agents": agents, "table": table})
     return result
 
 
@@ -195,6 +188,7 @@ def _cell(facts: Facts, cell: Cell) -> dict[str, Any]:
     own = {**settings["hyperparameters"], **settings["by_env"].get(cell.env_id, {})}
     runs = facts.runs(cell)
     return {
+        "class_name": BENCHMARK_CLASSES[cell.benchmark].__name__,
         "curve": facts.curve(cell),
         "references": facts.reference_points(cell),
         "scores": facts.scores(cell),

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,9 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from rllte.errors import MissingArtifactError
+from rllte.files import read_pulled
 from rllte.hub.references import load_bounds, read_references
-from rllte.hub.statistics import aggregate, mean_interval
+from rllte.hub.statistics import aggregate, mean_interval, normalized
 from rllte.hub.store.source import Source
 from rllte.names import BENCHMARKS, VIDEO, Cell, Run
 from rllte.publish.catalogue import TIDY_TABLES
@@ -53,32 +52,6 @@ class Facts:
         """The returns that normalisation maps to 0 and 1, by benchmark and env_id."""
         return {benchmark: load_bounds(self.source, benchmark) for benchmark in BENCHMARKS}
 
-    @functools.cached_property
-    def commit(self) -> str:
-        """The commit of the checkout, or an empty text where there is no git repository."""
-        try:
-            command = ["git", "rev-parse", "HEAD"]
-            return subprocess.run(
-                command, cwd=self.root, capture_output=True, text=True, check=True
-            ).stdout.strip()
-        except (OSError, subprocess.CalledProcessError):
-            return ""
-
-    def read(self, path: str, folder: str) -> bytes:
-        """Return the content of a file.
-
-        Args:
-            path: The file, relative to the checkout.
-            folder: The folder that one pulls to have it.
-
-        Raises:
-            MissingArtifactError: The file is not here.
-        """
-        try:
-            return (self.root / path).read_bytes()
-        except FileNotFoundError:
-            raise MissingArtifactError(path, f"{path} is not here. Get it with: dvc pull {folder}") from None
-
     def curve(self, cell: Cell) -> Row:
         """Return the evaluations of a cell: steps, mean, interval and one curve for each seed."""
         table = self._tables["curves"][cell]
@@ -87,7 +60,7 @@ class Facts:
         names = np.unique(seeds)
         values = np.stack([returns[seeds == seed] for seed in names]).astype(np.float64)
         curve: Row = {
-            "label": f"{cell.agent}",
+            "label": cell.agent,
             "steps": steps[seeds == names[0]].tolist(),
             "mean": short(values.mean(axis=0)),
             "seeds": {str(seed): short(line) for seed, line in zip(names, values, strict=True)},
@@ -128,7 +101,7 @@ class Facts:
         rows = []
         for seed in self.cells[cell]["seeds"]:
             run = Run(cell, seed)
-            cost = json.loads(self.read(run.path("train"), "metrics"))
+            cost = json.loads(read_pulled(self.root, run.path("train"), "metrics"))
             files = {kind: self.artifacts[run.path(kind)] for kind in ("model", "policy", "scores")}
             rows.append({"seed": seed, "name": str(run), "cost": cost, "files": files})
         return rows
@@ -147,8 +120,8 @@ class Facts:
         bounds = self.bounds[cell.benchmark].get(cell.env_id)
         if bounds is None:
             return None
-        low, high = bounds
-        return np.array([(values.mean() - low) / (high - low) for values in self.scores(cell).values()])
+        means = np.array([values.mean() for values in self.scores(cell).values()])
+        return normalized(means, bounds)
 
     def aggregates(self, benchmark: str) -> list[Row]:
         """Return the interquartile mean of each agent over the environments that all agents have.
