@@ -33,6 +33,7 @@ EXTRA_OF = {
     "rich": "ray",
     "jinja2": "site",
     "zensical": "site",
+    "material": "bench",
 }
 """The extra of rllte-hub that installs each optional package."""
 

@@ -229,7 +229,6 @@ def pixels(page):
 def test_pages_open_without_a_network_and_fit_their_window(site, page):
     for name in PAGES:
         page.goto((site / name).as_uri())
-        page.wait_for_function("performance.getEntriesByName('hub-ready').length")
         wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert wide <= 0, f"{name} is {wide} pixels too wide"
 

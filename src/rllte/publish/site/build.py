@@ -1,5 +1,6 @@
 """Write the pages of the site as Markdown and HTML, and let the site builder turn them into a site."""
 
+import importlib
 import json
 import re
 import shutil
@@ -19,6 +20,10 @@ from rllte.publish.site.facts import Facts
 from rllte.publish.site.strips import strip_plot
 
 CONFIG, SOURCE = "mkdocs.yml", "scratch/site"
+BUILDERS = {"zensical": "zensical", "mkdocs": "material"}
+"""The package of each program that can build the site. mkdocs-material is maintained until May 2027 only; its
+authors write zensical in its place. So the site is built by zensical, and benchmarks/site.py tries the other.
+"""
 _DOCUMENTS = ("tutorials", "how-to", "explanation", "reference", "experiments")
 _LINK_OUT = re.compile(
     r"\[([^\]]*)\]\((?:\.\./)*(?:src|pipelines|benchmarks|metrics|release\.yaml|LICENSE)[^)]*\)"
@@ -27,12 +32,13 @@ _TOP = {"README.md": "about.md", "CONTRIBUTING.md": "contributing.md", "CHANGELO
 """Files at the top of the checkout, each with its page."""
 
 
-def build_site(root: Path, output: Path) -> int:
+def build_site(root: Path, output: Path, builder: str = "zensical") -> int:
     """Write the site; return its number of pages.
 
     Args:
         root: The folder of the checkout.
         output: The folder to write. An earlier site there is replaced when the new one is whole.
+        builder: The program that turns the pages into HTML, of ``BUILDERS``.
 
     Raises:
         HubError: The folder holds something else than a site, or the site builder reports an error.
@@ -45,7 +51,7 @@ def build_site(root: Path, output: Path) -> int:
     write_pages(Facts(root), source / "docs")
     _copy_documents(root, source / "docs")
     shutil.copy(root / CONFIG, source / CONFIG)
-    _run_builder(source)
+    _run_builder(source, builder)
     built = source / "site"
     for page in built.rglob("*.html"):
         _without_other_hosts(built, page)
@@ -67,11 +73,16 @@ def write_pages(facts: Facts, docs: Path) -> None:
     environment.filters |= {"chart": _chart, "number": number, "strip": strip_plot}
     environment.globals["facts"] = facts
 
+    def scripts(up: str) -> str:  # a chart is drawn as soon as it is read, before the theme's scripts
+        names = ("uPlot.iife.min.js", "hub.js")
+        return "".join(f'<script src="{up}assets/hub/{name}"></script>\n' for name in names)
+
     def write(path: str, template: str, title: str, **context: Any) -> None:
         up = "../" * path.count("/")
         body = environment.get_template(template).render(up=up, title=title, **context)
         front = f"---\ntitle: {json.dumps(title)}\nhide: [toc]\n---\n"
-        page = f'{front}\n<div class="hub">\n{body}\n</div>\n'  # one block, which Markdown leaves as it is
+        # one block, which Markdown leaves as it is
+        page = f'{front}\n<div class="hub">\n{scripts(up)}{body}\n</div>\n'
         target = docs / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(page, encoding="utf-8")
@@ -116,7 +127,12 @@ def _chart(curves: list[dict[str, Any]], title: str, references: Iterable[dict[s
 
     data = _inline({"title": title, "curves": curves, "references": list(references)})
     script = Markup('<script type="application/json">%s</script>') % Markup(data)  # escaped
-    return Markup('<div class="hub-chart" role="group">%s%s</div>') % (script, curve_table(curves, title))
+    draw = Markup("<script>hubChart(document.currentScript.parentNode)</script>")
+    return Markup('<div class="hub-chart" role="group">%s%s%s</div>') % (
+        script,
+        draw,
+        curve_table(curves, title),
+    )
 
 
 def _figures(facts: Facts) -> list[dict[str, Any]]:
@@ -244,10 +260,10 @@ def _adapted(text: str, up: str) -> str:
     return text
 
 
-def _run_builder(source: Path) -> None:
+def _run_builder(source: Path, builder: str) -> None:
     with requires_extra("The site needs"):
-        import zensical  # noqa: F401
-    command = [sys.executable, "-m", "zensical", "build", "--clean"]
+        importlib.import_module(BUILDERS[builder])
+    command = [sys.executable, "-m", builder, "build", "--clean"]
     done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
     if done.returncode or not (source / "site/index.html").exists():
         raise HubError(f"The site builder failed: {(done.stderr or done.stdout).strip()[-2000:]}")
