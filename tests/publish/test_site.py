@@ -130,6 +130,17 @@ def test_every_configured_feature_is_there(site):
     assert "Student" in reference, "the docstrings"
 
 
+def test_lists_and_blocks_of_the_documents_stay_whole(site):
+    for path in (ROOT / "docs").rglob("*.md"):
+        name = path.relative_to(ROOT / "docs").with_suffix(".html")
+        page = (site / "docs" / str(name).replace("README", "index")).read_text(encoding="utf-8")
+        lists = re.findall(r"^1\. ", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert page.count("<ol>") == len(lists), (
+            f"{name}: Markdown wants four spaces before what a list holds"
+        )
+        assert "```" not in page, name
+
+
 def test_pages_are_light(site):
     import gzip
 
@@ -251,6 +262,14 @@ def test_hovering_shows_values_and_toggling_changes_what_is_drawn(site, page):
     at = page.inner_text(values)
     page.keyboard.press("ArrowRight")
     page.wait_for_function(f"document.querySelector('{values}').textContent != {json.dumps(at)}")
+
+
+def test_a_chart_shows_the_budget_of_the_hub_first_and_all_steps_of_others_on_request(site, page):
+    page.goto((site / "cells/procgen/ppo/coinrun.html").as_uri())
+    last = "document.querySelector('.hub-chart').chart.scales.x.max"
+    page.wait_for_function(f"{last} > 9e5 && {last} < 1.1e6")
+    page.get_by_text("whole range").click()
+    page.wait_for_function(f"{last} > 4e7")
 
 
 def test_the_address_keeps_the_choice_of_cells(site, page):

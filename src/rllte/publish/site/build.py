@@ -167,6 +167,7 @@ def _leaderboard(facts: Facts, benchmark: str) -> dict[str, Any]:
         row for row in facts.references
         if row["benchmark"] == benchmark and row["env_id"] in {cell.env_id for cell in cells}
     ]  # fmt: skip
+    rows.sort(key=lambda row: (row["env_id"], row["num_train_steps"], row["agent"]))  # side by side
     return {"rows": rows, "references": _last_points(references), "aggregates": facts.aggregates(benchmark)}
 
 

@@ -66,7 +66,7 @@ class Facts:
             "seeds": {str(seed): short(line) for seed, line in zip(names, values, strict=True)},
             "frames": _FRAMES.get(cell.agent, _FRAMES.get(cell.benchmark, 1)),
         }
-        if len(names) > 1:
+        if len(names) > 2:  # of two seeds, it is wider than all that they show
             low, high = mean_interval(values)
             curve |= {"low": short(low), "high": short(high)}
         return curve

@@ -58,7 +58,7 @@
       data.title + ". Arrow keys move the cursor, + and - zoom, 0 shows all. The table below has the values." });
     let chart = null, hidden = new Set();
 
-    const render = () => {
+    const render = (whole = false) => { // the references of others may go on for much longer than our curves
       if (chart) chart.destroy();
       const { joined, series, bands } = prepare(data, options);
       series.forEach((one, i) => { if (i && hidden.has(one.label)) one.show = false; });
@@ -82,6 +82,9 @@
           });
         }
       });
+      const scale = (curve) => options.frames ? curve.frames || 1 : 1;
+      const ends = data.curves.flatMap((curve) => [curve.steps[0] * scale(curve), curve.steps.at(-1) * scale(curve)]);
+      if (!whole && (data.references || []).length) chart.setScale("x", { min: Math.min(...ends), max: Math.max(...ends) });
       holder.chart = chart;
     };
     const toggle = (key, text) => {
@@ -96,7 +99,7 @@
     toggle("log", "logarithmic steps");
     if (data.curves.some((curve) => curve.frames > 1)) toggle("frames", "frames, not env steps");
     const whole = element("button", { type: "button" }, "whole range");
-    whole.addEventListener("click", render);
+    whole.addEventListener("click", () => render(true));
     controls.append(whole);
     plot.addEventListener("keydown", (event) => {
       const x = chart.data[0], at = chart.cursor.idx ?? 0, scale = chart.scales.x;
@@ -110,14 +113,14 @@
         chart.setCursor({ left: chart.valToPos(x[to], "x"), top: 10 });
       } else if (event.key === "+") zoom(0.5);
       else if (event.key === "-") zoom(2);
-      else if (event.key === "0") render();
+      else if (event.key === "0") render(true);
       else return;
       event.preventDefault();
     });
     holder.prepend(controls, plot);
     render();
     new ResizeObserver(() => chart.setSize({ width: Math.max(280, plot.clientWidth), height: 300 })).observe(plot);
-    new MutationObserver(render).observe(document.body, { attributes: true, attributeFilter: ["data-md-color-scheme"] });
+    new MutationObserver(() => render()).observe(document.body, { attributes: true, attributeFilter: ["data-md-color-scheme"] });
     return { update(changed) { data = changed; render(); } };
   }
 
