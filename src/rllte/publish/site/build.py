@@ -167,6 +167,9 @@ def _leaderboard(facts: Facts, benchmark: str) -> dict[str, Any]:
         row for row in facts.references
         if row["benchmark"] == benchmark and row["env_id"] in {cell.env_id for cell in cells}
     ]  # fmt: skip
+    for row in rows:
+        means = [mean for other in rows if other["env_id"] == row["env_id"] for mean in other["means"]]
+        row |= {"low": min(means), "high": max(means)}
     rows.sort(key=lambda row: (row["env_id"], row["num_train_steps"], row["agent"]))  # side by side
     return {"rows": rows, "references": _last_points(references), "aggregates": facts.aggregates(benchmark)}
 
