@@ -276,7 +276,14 @@ def test_the_address_keeps_the_choice_of_cells(site, page):
     page.goto((site / "compare.html").as_uri() + f"#cells={CHEETAH},dmc/ddpg/cartpole_balance")
     assert page.locator(".hub-picks input:checked").count() == 2
     assert page.locator(".hub-result canvas").count() == 1
+    page.get_by_text("Values as a table").click()
+    assert page.locator(".hub-result tbody tr").count() > 0
+    assert page.locator(".hub-result thead th").all_inner_texts()[1:] == [
+        str(CHEETAH),
+        "dmc/ddpg/cartpole_balance",
+    ]
     page.locator(f'input[value="{CHEETAH}"]').uncheck()
+    assert page.locator(".hub-result thead th").count() == 2
     assert page.url.endswith("#cells=dmc/ddpg/cartpole_balance")
 
 

@@ -185,6 +185,24 @@
     return { label: name.replace(/\.csv$/i, ""), steps, mean, seeds: each, frames: 1 };
   }
 
+  /** Return the means of curves at each env step as a table that opens on request, as below the other charts. */
+  function valuesTable(data) {
+    const details = element("details"), table = element("table"), body = element("tbody");
+    const row = (cells, name) => {
+      const made = element("tr");
+      cells.forEach((cell) => made.append(element(name, name === "th" ? { scope: "col" } : {}, cell ?? "")));
+      return made;
+    };
+    const head = element("thead");
+    head.append(row(["env step", ...data.curves.map((curve) => curve.label)], "th"));
+    const means = data.curves.map((curve) => new Map(curve.steps.map((step, i) => [step, curve.mean[i]])));
+    const steps = [...new Set(data.curves.flatMap((curve) => curve.steps))].sort((a, b) => a - b);
+    steps.forEach((step) => body.append(row([step, ...means.map((mean) => mean.get(step)?.toPrecision(4))], "td")));
+    table.append(element("caption", {}, data.title + ": mean return over seeds"), head, body);
+    details.append(element("summary", {}, "Values as a table"), table);
+    return details;
+  }
+
   function compare(holder) {
     const all = JSON.parse(holder.querySelector("script").textContent), own = [];
     const picks = holder.querySelector(".hub-picks"), message = holder.querySelector(".hub-message");
@@ -205,6 +223,8 @@
       result.hidden = !data.curves.length;
       if (!data.curves.length) return;
       if (chart) chart.update(data); else chart = draw(result, data);
+      result.querySelector("details")?.remove();
+      result.append(valuesTable(data));
     };
     const read = () => {
       const chosen = decodeURIComponent(location.hash.replace(/^#cells=/, "")).split(",");
