@@ -4,6 +4,7 @@ import click
 
 from rllte.cli import browse, compare, run, stages, store
 from rllte.cli.options import Group
+from rllte.kernels import use_chosen_kernels
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,6 +18,7 @@ def main(context: click.Context, repo: str | None, rev: str | None, remote: str 
 
     CELL is benchmark/agent/env_id, such as minigrid/ppo/Empty-6x6-v0; RUN adds /seed-0.
     """
+    use_chosen_kernels()
     context.obj = {"repo": repo, "rev": rev, "remote": remote}
 
 

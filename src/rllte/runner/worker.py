@@ -7,6 +7,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from rllte.kernels import use_chosen_kernels
 from rllte.runner.staleness import Stage
 from rllte.runner.tasks import Outcome, Task
 from rllte.runner.workspaces import Workspace, patiently
@@ -22,6 +23,7 @@ def perform(workspace: Workspace, task: Task, report: Report) -> Outcome:
 
     An error of the task itself becomes part of the outcome; its traceback is in the task's log.
     """
+    use_chosen_kernels()
     log = workspace.logs / f"{task.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     entries: dict[str, str] = {}
