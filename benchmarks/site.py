@@ -83,7 +83,7 @@ def with_path(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def first_chart(site: Path, name: str, repeats: int) -> list[float]:
-    """Return how many milliseconds after a click on a link the first chart of a page was drawn."""
+    """Return how many milliseconds after leaving another page the first chart was drawn, each time."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
