@@ -4,6 +4,7 @@ import fcntl
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -107,13 +108,13 @@ def run_batch(root: Path, options: Options) -> Summary:
         take_back(project)
         added = lines_to_add(project, wanted, planned=options.planned, release=options.release)
         unfinished = set(added.cells)
+        check_targets(options.targets, [*project.all_runs(), *added.runs])
+        _pull_recorded(root, options)  # first: DVC warns of each output that is listed and was never made
         try:
             add_lines(project, added)
-            check_targets(options.targets, project.all_runs())
-            plan = _with_pulled(root, Plan(root), options)
             if options.release:  # tells from the tables, which are here now, which cells are available
                 list_extras(project)
-                plan = Plan(root)
+            plan = Plan(root)
             works = added.in_order(stale_work(project, plan, wanted, options.threads))
             workspace = _workspace(root, options)
             summary, entries = _execute(root, works, workspace, options, interrupts)
@@ -211,39 +212,41 @@ def _make_catalogue(root: Path, workspace: Workspace, summary: Summary, interrup
         summary.failed["dvc.yaml"] = str(error)
 
 
-def _with_pulled(root: Path, plan: Plan, options: Options) -> Plan:
-    """Pull the recorded outputs that are not here, and return the new plan.
-
-    Runs whose results were published are therefore never trained again.
+def _pull_recorded(root: Path, options: Options) -> None:
+    """Pull the recorded outputs that are not here, so that nothing is trained again that was published.
 
     Raises:
         HubError: Some outputs are not here and could not be pulled.
     """
+    plan = Plan(root)
     absent = plan.absent()
     if not absent:
-        return plan
+        return
     reason = "the remote does not have all of them"
+    print(f"Pulling the recorded files of {len(absent)} stages, which are not here.", file=sys.stderr)
     try:
         record.pull(root, _targets(plan, absent), options.remote)
     except ConnectionError as error:
         reason = str(error)
-    plan = Plan(root)
-    if lost := plan.lost():
+    if lost := Plan(root).lost():
         raise HubError(
             f"{len(lost)} recorded files are not here and could not be pulled ({reason}), such as {lost[0]}. "
             f"Check `dvc remote list` and run `dvc pull`. Files that are lost for good are made again by "
             f"`dvc repro`."
         )
-    return plan
 
 
 def _targets(plan: Plan, absent: list[str]) -> list[str]:
-    """Return what to pull: a whole dvc.yaml file if nothing in it is stale, which DVC reads only once."""
+    """Return what to pull: a whole dvc.yaml file, or single outputs where something in the file is stale.
+
+    DVC reads dvc.lock again for each stage that it is given; for a file or an output it does so once.
+    """
     stale = {address.partition(":")[0] for address in plan.reasons if address not in set(absent)}
-    files = [address.partition(":")[0] for address in absent]
-    return list(
-        dict.fromkeys(address if file in stale else file for address, file in zip(absent, files, strict=True))
-    )
+    targets = list[str]()
+    for address in absent:
+        file = address.partition(":")[0]
+        targets += plan.stages[address].outs if file in stale else [file]
+    return list(dict.fromkeys(targets))
 
 
 def _workspace(root: Path, options: Options) -> Workspace:

@@ -76,7 +76,12 @@ def _push(repo: Any, stages: list[Any], remote: str) -> None:
 
 
 def pull(root: Path, addresses: Iterable[str], remote: str | None = None) -> None:
-    """Pull the outputs of stages or of whole dvc.yaml files, as far as dvc.lock and the remote have them.
+    """Pull what stages recorded, as far as dvc.lock and the remote have it.
+
+    Args:
+        root: The repository.
+        addresses: Addresses of stages, whole dvc.yaml files or single outputs.
+        remote: Name of the remote; None for the repository's default.
 
     Raises:
         ConnectionError: A file could not be pulled.

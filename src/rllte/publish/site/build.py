@@ -273,12 +273,15 @@ def _run_builder(source: Path, builder: str) -> None:
         raise HubError(f"The site builder failed: {(done.stderr or done.stdout).strip()[-2000:]}")
 
 
-_WORKER = re.compile(r'https://unpkg\.com/iframe-worker[^"]*')
+_WORKER = re.compile(r"<script[^>]*https://unpkg\.com/iframe-worker[^>]*></script>")
 _OTHER_HOST = re.compile(r'<(?:link|script)[^>]*(?:href|src)="https?://[^"]*"[^>]*>(?:</script>)?')
 
 
 def _without_other_hosts(site: Path, page: Path) -> None:
     """Remove what a page would load from another host; what search needs from there is in the site."""
     up = "../" * (len(page.relative_to(site).parts) - 1)
-    text = _WORKER.sub(f"{up}assets/hub/iframe-worker.js", page.read_text(encoding="utf-8"))
+    scripts = "".join(
+        f'<script src="{up}assets/hub/{name}.js"></script>' for name in ("iframe-worker", "search")
+    )
+    text = _WORKER.sub(scripts, page.read_text(encoding="utf-8"))
     page.write_text(_OTHER_HOST.sub("", text), encoding="utf-8")

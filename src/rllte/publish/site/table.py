@@ -17,7 +17,8 @@ def curve_table(curves: list[Row], title: str) -> Any:
         for step in steps
     ]
     return Markup(  # labels are escaped, the rest are numbers
-        f"<details><summary>Values as a table</summary><table><caption>{escape(title)}: mean return over "
-        f'seeds</caption><thead><tr><th scope="col">env step</th>{head}</tr></thead>'
+        f"<details data-search-exclude><summary>Values as a table</summary>"
+        f"<table><caption>{escape(title)}: mean return over seeds</caption>"
+        f'<thead><tr><th scope="col">env step</th>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></details>"
     )
