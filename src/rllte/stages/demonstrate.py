@@ -6,7 +6,6 @@ import math
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +72,11 @@ def demonstrate(root: Path, dataset: Dataset) -> str:
     """
     project = Project(root)
     settings = project.demonstration_settings(dataset.cell.benchmark)
-    player = None if dataset.level == "random" else best_player(dataset.cell, partial(read_file, root))
+    player = (
+        None
+        if dataset.level == "random"
+        else best_player(dataset.cell, lambda owner, kind: read_pulled(root, owner.path(kind)))
+    )
     scratch = root / f"scratch/demonstrations/{dataset}"
     data = make_demonstrations(project.spec(dataset.cell), dataset.level, player, settings, scratch)
     write_bytes(root / dataset.path, data)
@@ -145,15 +148,6 @@ def best_player(cell: Cell, read: Callable[[Cell | Run, str], bytes]) -> Player:
     seed = max(means, key=lambda seed: (means[seed], -seed))
     run = Run(cell, seed)
     return Player(run, read(run, "model"), round(means[seed], 6))
-
-
-def read_file(root: Path, owner: Cell | Run, kind: str) -> bytes:
-    """Return the bytes of a file of a cell or a run in the checkout.
-
-    Raises:
-        MissingArtifactError: The file is not here.
-    """
-    return read_pulled(root, owner.path(kind))
 
 
 def make_demonstrations(

@@ -13,13 +13,13 @@ from rllte import tables, torchscript
 from rllte.env.vector import Array
 from rllte.errors import UnknownNameError
 from rllte.extras import requires_extra
-from rllte.files import temporary_file
+from rllte.files import read_pulled, temporary_file
 from rllte.names import Cell, Run
 from rllte.recipes.build import make_envs
 from rllte.recipes.project import Project
 from rllte.recipes.spec import Spec
 from rllte.seeding import env_seeds
-from rllte.stages.demonstrate import play_round, read_file
+from rllte.stages.demonstrate import play_round
 from rllte.torch_setup import torch_threads
 
 CODECS = {".mp4": ("libx264", "yuv420p"), ".webm": ("libvpx-vp9", "yuv420p"), ".gif": ("gif", "rgb8")}
@@ -52,8 +52,8 @@ def make_video(root: Path, cell: Cell) -> str:
         HubError: This machine cannot draw frames.
     """
     run = Run(cell, 0)
-    model = torchscript.load(read_file(root, run, "model"), run.path("model"))
-    scores = tables.read_parquet(read_file(root, run, "scores"), tables.SCORES, run.path("scores"))
+    model = torchscript.load(read_pulled(root, run.path("model")), run.path("model"))
+    scores = tables.read_parquet(read_pulled(root, run.path("scores")), tables.SCORES, run.path("scores"))
     scores = scores.filter(pa.compute.field("split") == "eval")
     mean = float(tables.column(scores["episode_return"]).mean(dtype=np.float64))
     shot = film(Project(root).spec(cell), model, run.seed, mean)
