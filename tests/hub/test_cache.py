@@ -16,7 +16,7 @@ from rllte.config import cache_dir
 from rllte.errors import HubError
 from rllte.files import locked, md5, sha256
 from rllte.hub import MiniGrid
-from rllte.hub.store import cache
+from rllte.hub.store import cache, maintenance, source
 from rllte.hub.store.cache import cache_path
 from rllte.hub.store.remote import ObjectRemote
 from rllte.hub.store.source import make_source
@@ -173,6 +173,18 @@ def test_pruning_leaves_what_is_being_written(hub):
     run("cache", "prune")
     assert not part.exists()
     assert not folder.exists()
+
+
+def test_pruning_beside_the_first_load_of_a_commit_leaves_it_its_files(hub, monkeypatch):
+    commit = git(hub, "rev-parse", "HEAD").stdout.strip()
+    write = source._write_folder
+
+    def write_and_prune(folder, files):
+        write(folder, files)
+        maintenance.prune(maintenance.unused_files(make_source(hub)))
+
+    monkeypatch.setattr(source, "_write_folder", write_and_prune)
+    assert len(MiniGrid(rev=commit).load_scores(**NAMES)) == len(RUNS)
 
 
 def test_a_link_in_the_cache_is_not_followed(hub, tmp_path):

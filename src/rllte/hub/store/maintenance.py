@@ -71,10 +71,12 @@ def unused_files(source: Source, forgotten: Collection[str] = ()) -> list[Path]:
     Raises:
         HubError: The catalogue of ``source`` or of a pinned revision cannot be read.
     """
+    # what is there is listed first: a load pins a revision before it writes its files
+    folders, objects = sorted(revisions_dir().glob("*")), sorted((cache_dir() / "md5").glob("*/*"))
     pinned = pinned_revisions(forgotten)
     catalogues: list[Catalogue] = []
     unused = []
-    for folder in sorted(revisions_dir().glob("*")):
+    for folder in folders:
         if folder.name in pinned and (folder / FILE).exists():
             catalogues.append(read_catalogue(folder))
         else:
@@ -82,7 +84,6 @@ def unused_files(source: Source, forgotten: Collection[str] = ()) -> list[Path]:
     if source.checkout != own_checkout() or (own_checkout() / FILE).exists():  # an installed package has none
         catalogues.append(source.catalogue)
     needed = {row["md5"] for catalogue in catalogues for row in catalogue.artifacts.values()}
-    objects = sorted((cache_dir() / "md5").glob("*/*"))
     unused += [path for path in objects if path.parent.name + path.name not in needed]
     unused += sorted((cache_dir() / "parts").glob("*"))
     return [path for path in unused if not _is_being_written(path)]

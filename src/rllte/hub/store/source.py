@@ -73,10 +73,7 @@ class Source:
         """The folder with the catalogue and the settings: the checkout, or a folder of the cache."""
         if self.commit is None:
             return Path(self.repo)
-        folder = _revision_folder(self.repo, self.commit)
-        if self.rev == self.commit:
-            git.remember(self.repo, self.commit, self.commit, "commit")
-        return folder
+        return _revision_folder(self.repo, self.commit, pin=self.rev == self.commit)
 
     def read_file(self, path: str) -> bytes | None:
         """Return a file of the repository at the revision, or None if it has no such file."""
@@ -128,13 +125,23 @@ def revisions_dir() -> Path:
     return cache_dir() / "revisions"
 
 
-def _revision_folder(repo: str, commit: str) -> Path:
-    """Return the folder with the catalogue and the settings of a commit; create it if needed."""
+def _revision_folder(repo: str, commit: str, pin: bool) -> Path:
+    """Return the folder with the catalogue and the settings of a commit; create it if needed.
+
+    Args:
+        repo: A folder or a URL.
+        commit: The full hash of the commit.
+        pin: Whether to pin the commit, if it exists, so that pruning keeps its files.
+    """
     folder = revisions_dir() / commit
-    if not (folder / FILE).exists():
+    is_there = (folder / FILE).exists()
+    if not is_there:
         files = git.read_files(repo, commit, _SMALL_FILES)
         if FILE not in files:
             raise HubError(f"{git.without_password(repo)} at {commit[:12]} has no {FILE}. It is not a hub.")
+    if pin:
+        git.remember(repo, commit, commit, "commit")
+    if not is_there:  # it is pinned by now: pruning beside this leaves it
         with writing_cache(folder):
             _write_folder(folder, {path: data for path, data in files.items() if _KEPT.fullmatch(path)})
     return folder
