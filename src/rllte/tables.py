@@ -118,6 +118,24 @@ def readable(name: str) -> Iterator[None]:
         raise HubError(f"{name} is not a readable Parquet file: {error}") from None
 
 
+def read_eval_scores(data: bytes, name: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """Return the episodes of the split ``"eval"`` in a file of scores.
+
+    Args:
+        data: The file.
+        name: Its path, for errors.
+
+    Returns:
+        The seeds and the returns, ``(num_episodes,)`` each.
+
+    Raises:
+        HubError: The file is damaged, or its columns are not those of ``SCORES``.
+    """
+    scores = read_parquet(data, SCORES, name)
+    rows = np.array([split == "eval" for split in scores["split"].to_pylist()], dtype=bool)
+    return column(scores["seed"])[rows], column(scores["episode_return"])[rows]
+
+
 def column(values: "pa.Array | pa.ChunkedArray") -> npt.NDArray[Any]:
     """Return a numeric column without nulls as an array; unlike ``to_numpy``, this never imports pandas."""
     array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values

@@ -104,7 +104,7 @@ def test_the_ball_is_caught_where_dm_control_says_so():
 
 @pytest.mark.parametrize("env_id", sorted(HIDDEN))
 def test_random_actions_earn_what_they_earn_in_dm_control(env_id):
-    num_envs, num_steps = 32, 100
+    num_envs, num_steps = 16, 100
     ours = make_envpool_dmc_env(env_id, num_envs=num_envs, seed=0)
     obs, _ = ours.reset()
     generator = torch.Generator().manual_seed(0)

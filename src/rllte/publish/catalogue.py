@@ -208,9 +208,7 @@ def _names(cell: Cell) -> dict[str, Any]:
 
 def _returns(root: Path, run: Run) -> Any:
     path = run.path("scores")
-    table = tables.read_parquet((root / path).read_bytes(), tables.SCORES, path)
-    eval_rows = table.column("split").to_numpy(zero_copy_only=False) == "eval"
-    return table.column("episode_return").to_numpy()[eval_rows].astype(np.float64)
+    return tables.read_eval_scores((root / path).read_bytes(), path)[1].astype(np.float64)
 
 
 def _summary(values: Any, samples: Any) -> tuple[float, list[float]]:

@@ -12,8 +12,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
-import pyarrow.parquet  # noqa: F401  # as pa.parquet
+import pyarrow.parquet
 import torch
 from tqdm import tqdm
 
@@ -141,9 +140,7 @@ def best_player(cell: Cell, read: Callable[[Cell | Run, str], bytes]) -> Player:
         cell: The cell.
         read: Returns the bytes of a file of a cell or a run, by its kind.
     """
-    table = tables.read_parquet(read(cell, "scores"), tables.SCORES, cell.path("scores"))
-    table = table.filter(pa.compute.field("split") == "eval")
-    seeds, returns = (tables.column(table[name]) for name in ("seed", "episode_return"))
+    seeds, returns = tables.read_eval_scores(read(cell, "scores"), cell.path("scores"))
     means = {int(seed): float(returns[seeds == seed].mean(dtype=np.float64)) for seed in np.unique(seeds)}
     seed = max(means, key=lambda seed: (means[seed], -seed))
     run = Run(cell, seed)

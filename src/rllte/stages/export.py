@@ -29,9 +29,7 @@ def export(root: Path, run: Run) -> str:
     """
     spec = Project(root).spec(run.cell)
     agent = load_policy(root, run, spec)
-    scores = tables.read_parquet((root / run.path("scores")).read_bytes(), tables.SCORES, run.path("scores"))
-    eval_rows = scores.column("split").to_numpy(zero_copy_only=False) == "eval"
-    returns = scores.column("episode_return").to_numpy()[eval_rows]
+    _, returns = tables.read_eval_scores((root / run.path("scores")).read_bytes(), run.path("scores"))
     metadata = {
         **spec.training(),
         "run": str(run),

@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute
 import torch
 
 from rllte import tables, torchscript
@@ -53,9 +51,8 @@ def make_video(root: Path, cell: Cell) -> str:
     """
     run = Run(cell, 0)
     model = torchscript.load(read_pulled(root, run.path("model")), run.path("model"))
-    scores = tables.read_parquet(read_pulled(root, run.path("scores")), tables.SCORES, run.path("scores"))
-    scores = scores.filter(pa.compute.field("split") == "eval")
-    mean = float(tables.column(scores["episode_return"]).mean(dtype=np.float64))
+    _, returns = tables.read_eval_scores(read_pulled(root, run.path("scores")), run.path("scores"))
+    mean = float(returns.mean(dtype=np.float64))
     shot = film(Project(root).spec(cell), model, run.seed, mean)
     return write_film(root / cell.path("video"), shot, run)
 
