@@ -7,9 +7,10 @@ import pytest
 from rllte.env import ENVS
 from rllte.errors import HubError
 from rllte.names import Cell
-from rllte.recipes.build import make_envs
+from rllte.recipes.build import make_envs, sample_observations
 from rllte.recipes.project import Project
 from rllte.seeding import env_seeds
+from rllte.stages.demonstrate import play_round
 from rllte.stages.evaluate import play
 from tests.conftest import ROOT
 
@@ -46,7 +47,7 @@ def asked(monkeypatch):
     return call
 
 
-@pytest.mark.parametrize(
+OPTIONS = pytest.mark.parametrize(
     ("cell", "training", "evaluation"),
     [
         (Cell("atari", "ppo", "Pong-v5"), {"episodic_life": True, "reward_clip": True}, {}),
@@ -57,12 +58,31 @@ def asked(monkeypatch):
         ),
     ],
 )
+
+
+@OPTIONS
 def test_training_and_evaluation_have_options_of_their_own(asked, cell, training, evaluation):
     spec = Project(ROOT).spec(cell)
     for is_training, expected, others in ((True, training, evaluation), (False, evaluation, training)):
         *_, options = asked(make_envs, spec, 2, [5, 6], is_training)
         assert expected.items() <= options.items()
         assert not (others.items() - expected.items()) & options.items()
+
+
+@OPTIONS
+@pytest.mark.parametrize(
+    "plays",
+    [
+        lambda spec: play(spec, None, 3, 10),
+        lambda spec: play_round(spec, "random", None, 0.0, [5, 6]),
+        lambda spec: sample_observations(spec, 3),
+    ],
+    ids=["scores", "demonstrations", "samples"],
+)
+def test_what_is_played_has_the_options_for_evaluation(asked, plays, cell, training, evaluation):
+    *_, options = asked(plays, Project(ROOT).spec(cell))
+    assert evaluation.items() <= options.items()
+    assert not (training.items() - evaluation.items()) & options.items()
 
 
 def test_scores_of_training_levels_are_played_on_training_levels(asked):
