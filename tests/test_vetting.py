@@ -159,10 +159,58 @@ def test_a_tensor_larger_than_its_record_is_refused(good):
     with pytest.raises(HubError, match="not in its record"):
         torchscript.load(data, "model.pt")
     storage = vetting._Storage(6)
-    vetting._check_tensor(storage, 0, (2, 3), (3, 1), False)
-    for offset, size, stride in [(1, (2, 3), (3, 1)), (0, (7,), (0,)), (0, (2, 3), (4, 1)), (-1, (1,), (1,))]:
+    check = vetting._TensorCheck()
+    check(storage, 0, (2, 3), (3, 1), False)
+    for offset, size, stride in [(1, (2, 3), (3, 1)), (0, (7,), (0,)), (0, (2, 3), (4, 1)), (-1, (1,), (1,)),
+                                 (0, (1,) * 10**5, (1,) * 10**5), (0, "6", "1"), (0, [6], [1])]:  # fmt: skip
         with pytest.raises(vetting.Refused):
-            vetting._check_tensor(storage, offset, size, stride, False)
+            check(storage, offset, size, stride, False)
+
+
+def shared_tuples(depth):
+    """Return the pickle of a tuple that holds a tuple twice, which holds another twice, and so on."""
+    pairs = [b"h" + bytes([i]) + b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(depth)]
+    return b")q\x00" + b"".join(pairs)
+
+
+@pytest.mark.parametrize("end", [b"Q.", b"0}h\x3cK\x01s.", b"."], ids=["storage", "key", "value"])
+def test_tuples_within_tuples_are_refused_before_they_are_built(good, end):
+    content = b"\x80\x02" + shared_tuples(60) + end
+    data = changed(good, lambda name, old: content if name.endswith("/data.pkl") else old)
+    with pytest.raises(HubError, match="uses a value twice"):
+        torchscript.load(data, "model.pt")
+
+
+def test_a_pickle_cannot_change_the_check(good):
+    rebuild = b"ctorch._utils\n_rebuild_tensor_v2\n"
+    content = b"\x80\x02" + rebuild + b"}X\x0c\x00\x00\x00__defaults__)sb."
+    data = changed(good, lambda name, old: content if name.endswith("/data.pkl") else old)
+    with pytest.raises(HubError, match="was not loaded"):
+        torchscript.load(data, "model.pt")
+    assert not hasattr(vetting._TensorCheck(), "__dict__")
+    torchscript.load(good, "model.pt")
+
+
+def test_what_torch_cannot_read_is_a_hub_error(good):
+    data = changed(good, lambda name, old: b"9" * 30 if name == "archive/version" else old)
+    with pytest.raises(HubError, match="is not a TorchScript model"):
+        torchscript.load(data, "model.pt")
+
+
+def test_records_within_records_are_refused(good):
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("archive/data/1"), bytes(1000))
+    outer = io.BytesIO()
+    with zipfile.ZipFile(outer, "w") as archive:
+        content = inner.getvalue()[: inner.getvalue().index(b"PK\x01\x02")]
+        archive.writestr(zipfile.ZipInfo("archive/data/0"), content)
+        info = zipfile.ZipFile(inner).infolist()[0]
+        info.header_offset = outer.getvalue().index(content)
+        archive.filelist.append(info)
+    assert zipfile.ZipFile(outer).read("archive/data/1") == bytes(1000)
+    with pytest.raises(HubError, match="overlap"):
+        torchscript.load(outer.getvalue(), "model.pt")
 
 
 @pytest.mark.parametrize("name", ["archive/code/a.so", "archive/../x", "archive/extra/run.sh"])

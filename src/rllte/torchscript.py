@@ -59,7 +59,7 @@ def load(
     with _deprecation_silenced():
         try:
             return torch.jit.load(io.BytesIO(data), map_location=device).eval()
-        except RuntimeError as error:
+        except (RuntimeError, IndexError, ValueError) as error:
             raise HubError(f"{name} is not a TorchScript model: {str(error).splitlines()[0]}") from None
 
 

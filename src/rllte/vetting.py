@@ -17,6 +17,7 @@ import math
 import pickle
 import pickletools
 import re
+import reprlib
 import zipfile
 from typing import Any, NamedTuple, NoReturn
 
@@ -24,6 +25,7 @@ from rllte.errors import HubError
 
 MAX_CODE_BYTES = 2**20
 MAX_PICKLE_BYTES = 2**24
+_MAX_DIMS = 8
 _RECORD = re.compile(
     r"archive/(version|byteorder|extra/metadata\.json|(data|constants)(\.pkl|/\d+)|code/__torch__/[\w/]+\.py)"
 )
@@ -81,10 +83,12 @@ def read_records(data: bytes) -> dict[str, bytes]:
             names = [info.filename for info in infos]
             if len(set(names)) < len(names):
                 _refuse("two of its records have the same name")
+            if sum(info.file_size for info in infos) > len(data):
+                _refuse("its records overlap or are compressed")
             for info in infos:
                 if not _RECORD.fullmatch(info.filename):
                     _refuse(f"it has a record {info.filename!r}")
-                if info.compress_type != zipfile.ZIP_STORED or info.file_size > len(data):
+                if info.compress_type != zipfile.ZIP_STORED:
                     _refuse(f"its record {info.filename!r} is compressed")
             return {name: archive.read(name) for name in names}
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OSError) as error:
@@ -120,9 +124,11 @@ def _words_of_pickle(name: str, content: bytes, records: dict[str, bytes]) -> se
     if len(content) > MAX_PICKLE_BYTES:
         _refuse(f"{name} has {len(content):,} bytes")
     try:
-        codes = {f"pickle {code.name}" for code, _, _ in pickletools.genops(content)}
+        codes, shares = _instructions(content)
     except ValueError as error:
         raise Refused(f"{name} is not a pickle ({error})") from None
+    if shares:
+        _refuse(f"{name} uses a value twice")
     if unknown := codes - _known():  # before the pickle is interpreted
         return unknown
     reader = _StandIns(content, name.removesuffix(".pkl"), records)
@@ -133,6 +139,23 @@ def _words_of_pickle(name: str, content: bytes, records: dict[str, bytes]) -> se
     except Exception as error:  # a malformed pickle can raise any error
         raise Refused(f"{name} cannot be read ({type(error).__name__})") from None
     return codes | reader.found
+
+
+def _instructions(content: bytes) -> tuple[set[str], bool]:
+    """Return the instructions of a pickle, and whether it uses a value twice that is no text and no class.
+
+    A few tuples that hold each other twice stand for billions of values, which hashing one of them visits.
+    """
+    codes, last, memo, shares = set[str](), "", dict[Any, str](), False
+    for code, argument, _ in pickletools.genops(content):
+        codes.add(f"pickle {code.name}")
+        if code.name.endswith("PUT"):
+            memo[argument] = last
+        elif code.name.endswith("GET"):
+            shares |= memo.get(argument) not in ("BINUNICODE", "GLOBAL")
+        else:
+            last = code.name
+    return codes, shares
 
 
 class _Storage(NamedTuple):
@@ -151,7 +174,7 @@ class _StandIns(pickle.Unpickler):
         full = _MANGLED.sub("", f"{module} {name}")
         self.found.add(f"class {full}")
         if full == "torch._utils _rebuild_tensor_v2":
-            return _check_tensor
+            return _TensorCheck()
         if full.startswith("torch ") and name in _ITEM_BYTES:
             return name
         return type("StandIn", (), {"__init__": lambda self, *_: None, "__setstate__": lambda self, _: None})
@@ -163,18 +186,26 @@ class _StandIns(pickle.Unpickler):
                 record = self._records.get(f"{self._folder}/{key}", b"")
                 if numel >= 0 and len(record) == numel * _ITEM_BYTES[kind]:
                     return _Storage(numel)
-        _refuse(f"the tensor {pid!r} is not in its record")
+        _refuse(f"the tensor {reprlib.repr(pid)} is not in its record")
 
 
-def _check_tensor(storage: Any, offset: int, size: Any, stride: Any, *_: object) -> None:
-    numbers = (offset, *size, *stride)
-    if not isinstance(storage, _Storage) or not all(type(n) is int and n >= 0 for n in numbers):
-        _refuse("a tensor has no storage, size or stride")
-    if len(size) != len(stride) or math.prod(size) > storage.numel:
-        _refuse("a tensor is larger than its storage")
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    if 0 not in size and last >= storage.numel:
-        _refuse("a tensor ends after its storage")
+class _TensorCheck:
+    """Stands for the function that makes a tensor; without attributes, which a pickle could set."""
+
+    __slots__ = ()
+
+    def __call__(self, storage: Any, offset: int, size: Any, stride: Any, *_: object) -> None:
+        """Check that a tensor lies within its storage."""
+        if not isinstance(storage, _Storage) or type(size) is not tuple or type(stride) is not tuple:
+            _refuse("a tensor has no storage, size or stride")
+        numbers = (offset, *size, *stride)
+        if len(size) > _MAX_DIMS or not all(type(n) is int and n >= 0 for n in numbers):
+            _refuse("a tensor has no size or stride of whole numbers")
+        if len(size) != len(stride) or math.prod(size) > storage.numel:
+            _refuse("a tensor is larger than its storage")
+        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+        if 0 not in size and last >= storage.numel:
+            _refuse("a tensor ends after its storage")
 
 
 def _words_of_code(name: str, content: bytes) -> set[str]:

@@ -15,6 +15,7 @@ from rllte import tables
 from rllte.errors import HubError
 from rllte.files import md5, sha256
 from rllte.hub import MiniGrid
+from rllte.hub.store.dvc_config import read_url_config
 from rllte.hub.store.http import PublicObjects
 from rllte.hub.store.source import make_source
 from tests.conftest import CELL, git
@@ -104,6 +105,9 @@ def test_a_settings_file_of_a_url_runs_no_command(stranger, tmp_path, option, na
         (["url = /etc"], "outside of the repository"),
         (["url = ../../elsewhere"], "outside of the repository"),
         (["url = ~/elsewhere"], "outside of the repository"),
+        (["url = http://me@host/hub"], "has an '@'"),
+        (["url = " + '"",' * 40 + "'"], "outside|is not|of the type|no url|cannot be read"),
+        (["url = x" + "y" * 2000], "too long"),
         (["verify = true"], "has no url"),
     ],
 )
@@ -151,6 +155,28 @@ def test_the_users_keys_stay_home_unless_the_remote_is_named(stranger, monkeypat
         with pytest.raises(HubError):
             MiniGrid(url, remote="hub").load_curves(**NAMES)
         assert any("my-key" in str(headers) for headers in seen), "named by the user, the remote gets them"
+
+
+def test_an_upper_case_scheme_is_read_as_the_lower_case_one(stranger, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("default login me password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with server(forbid) as (endpoint, seen):
+        url = write_config(stranger, f"url = {endpoint.replace('http', 'HTTP')}/hub")
+        with pytest.raises(HubError):
+            MiniGrid(url).load_curves(**NAMES)
+    assert seen
+    assert not any("Authorization" in headers for headers in seen)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_bucket_of_a_stranger_is_read_without_keys_and_never_in_plain_text(stranger, named):
+    url = write_config(stranger, '"url" = "s3://bucket/hub"', "use_ssl = false", "region = us-east-1")
+    source = make_source(url)
+    config, name, _ = read_url_config(source.root, "hub" if named else None, url)
+    settings = config["remote"][name]
+    assert (settings["url"], settings["region"]) == ("s3://bucket/hub", "us-east-1")
+    assert settings["allow_anonymous_login"] is not named
+    assert settings["use_ssl"]
 
 
 def test_what_a_server_says_is_shown_without_its_escapes(stranger):

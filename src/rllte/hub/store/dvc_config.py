@@ -13,8 +13,9 @@ from typing import Any
 
 from rllte.errors import HubError, UnknownNameError
 from rllte.extras import process_unchanged
+from rllte.hub.store.http import public_url
 
-_S3 = {"region", "endpointurl", "allow_anonymous_login", "use_ssl"}
+_S3 = {"region", "endpointurl", "allow_anonymous_login"}
 _ALLOWED = {"": {"url"}, "http": {"url"}, "https": {"url"}, "s3": {"url", *_S3}}
 """Options that a repository at a URL may set, by the remote's URL scheme ("": a folder in the repository)."""
 _ALLOWED_BY_NAME = {"url", "port", "user", "account_name", "projectname", *_S3}
@@ -22,8 +23,13 @@ _ALLOWED_BY_NAME = {"url", "port", "user", "account_name", "projectname", *_S3}
 _IGNORED = {
     "verify", "jobs", "checksum_jobs", "worktree", "version_aware", "no_traverse", "listobjects", "protected",
     "slow_link_warning", "shared", "type", "read_timeout", "connect_timeout", "timeout", "sse", "acl",
+    "use_ssl",
 }  # fmt: skip
-"""Options about writing, speed and layout. Reading by hash does not need them, so they are ignored."""
+"""Options about writing, speed and layout. Reading by hash does not need them, so they are ignored.
+``use_ssl`` could only send the user's keys in plain text."""
+_ANY, _VALUES = re.compile(r".*"), {"region": re.compile(r"[a-z0-9-]{1,63}")}
+_MAX_CHARS, _MAX_LINE = 2**16, 2**10
+"""Largest lengths of a repository's ``.dvc/config`` and of a line in it. Long lines take ConfigObj long."""
 
 
 @process_unchanged()  # DVC wraps sys.stdout when it is imported
@@ -48,8 +54,8 @@ def read_url_config(root: Path, asked: str | None, where: str) -> tuple[Any, str
     """Return the settings of one remote of a repository at a URL.
 
     If the user's own settings give a ``url`` or ``endpointurl`` for the remote, the user's settings have
-    priority. An S3 remote whose ``endpointurl`` comes from the repository is read anonymously unless the
-    user named the remote, because the user's keys must go only to hosts that the user chose.
+    priority. An S3 remote is read anonymously unless the user named the remote or gave its ``endpointurl``,
+    because the user's keys must go only to hosts and buckets that the user chose.
 
     Args:
         root: The folder that holds the repository's ``.dvc/config``.
@@ -78,11 +84,17 @@ def read_url_config(root: Path, asked: str | None, where: str) -> tuple[Any, str
     if "url" in own:
         return config, name, None
     theirs = _allowed(remotes.get(name, {}), name, where, by_name=asked is not None)
+    scheme = _scheme(theirs["url"])
     if asked is not None or "endpointurl" in own:
         theirs = {**theirs, **own}
-    elif "endpointurl" in theirs:
+    elif scheme == "s3":
         theirs["allow_anonymous_login"] = "true"
-    folder = _folder(theirs["url"], name, where) if _scheme(theirs["url"]) == "" else None
+    elif scheme in ("http", "https") and public_url(theirs) is None:  # DVC's client sends what .netrc has
+        raise HubError(
+            f"{where}: remote {name!r} cannot be read through a SOCKS proxy. "
+            f"{_by_name(name, 'To read it by DVC')}"
+        )
+    folder = _folder(theirs["url"], name, where) if scheme == "" else None
     if folder is None:
         config["remote"][name] = _validated(theirs, name, where)
     return config, name, folder
@@ -93,8 +105,15 @@ def _read_repository(path: Path, where: str) -> tuple[str | None, dict[str, dict
     from configobj import ConfigObj, ConfigObjError
 
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        sections = ConfigObj(lines, interpolation=False).dict()
+        text = path.read_text(encoding="utf-8")
+        lines = text.splitlines()
+        if len(text) > _MAX_CHARS or any(len(line) > _MAX_LINE for line in lines):
+            raise HubError(
+                f"{where}: .dvc/config is too long, or has a line of more than {_MAX_LINE} characters."
+            )
+        sections = ConfigObj(
+            lines, interpolation=False, list_values=False
+        ).dict()  # lists take exponential time
     except FileNotFoundError:
         return None, {}
     except (ConfigObjError, ValueError, RecursionError) as error:
@@ -105,8 +124,13 @@ def _read_repository(path: Path, where: str) -> tuple[str | None, dict[str, dict
     for section, options in sections.items():
         found = re.fullmatch(r'remote "(.+)"', section)
         if found and isinstance(options, dict):
-            remotes[found[1].lower()] = {key.lower(): value for key, value in options.items()}
-    return default if isinstance(default, str) else None, remotes
+            remotes[found[1].lower()] = {key.lower(): _unquoted(value) for key, value in options.items()}
+    return _unquoted(default) if isinstance(default, str) else None, remotes
+
+
+def _unquoted(value: Any) -> Any:
+    quoted = isinstance(value, str) and re.fullmatch(r"""(["'])(.*)\1""", value)
+    return quoted[2] if quoted else value
 
 
 def _allowed(options: dict[str, Any], name: str, where: str, by_name: bool) -> dict[str, Any]:
@@ -123,20 +147,30 @@ def _allowed(options: dict[str, Any], name: str, where: str, by_name: bool) -> d
     if scheme not in _ALLOWED and not by_name:
         raise HubError(
             f"{where}: remote {name!r} is of the type {scheme}://, which a repository at a URL may not "
-            f"choose. To use it, name the remote: remote={name!r} or RLLTE_HUB_REMOTE={name}."
+            f"choose. {_by_name(name, 'To use it')}"
         )
     if scheme == "remote":
         raise HubError(f"{where}: remote {name!r} refers to another remote ({url}). {remedy} {name} URL")
+    if scheme in ("http", "https") and "@" in url:
+        raise HubError(
+            f"{where}: remote {name!r} has an '@' in its URL, and a repository at a URL may not set a user "
+            f"name. {remedy} {name} URL"
+        )
     allowed = _ALLOWED.get(scheme, _ALLOWED_BY_NAME)
     for option, value in options.items():
-        if option in allowed and isinstance(value, str):
+        if option in allowed and isinstance(value, str) and _VALUES.get(option, _ANY).fullmatch(value):
             continue
         if option not in _IGNORED:
             raise HubError(
                 f"{where}: remote {name!r} sets {option}, which a repository at a URL may not set. "
                 f"{remedy} {name} {'URL' if scheme == '' else url}"
             )
-    return {option: value for option, value in options.items() if option in allowed}
+    kept = {option: value for option, value in options.items() if option in allowed}
+    return {**kept, "url": f"{scheme}://{url.partition('://')[2]}" if scheme else url}
+
+
+def _by_name(name: str, purpose: str) -> str:
+    return f"{purpose}, name the remote: remote={name!r} or RLLTE_HUB_REMOTE={name}."
 
 
 def _scheme(url: str) -> str:
