@@ -1,6 +1,7 @@
 """Repositories of strangers: nothing that they contain may run, send or fill anything."""
 
 import json
+import os
 import socket
 import subprocess
 import threading
@@ -356,12 +357,72 @@ def test_json_that_is_none_is_an_error(stranger, text):
         MiniGrid(commit(stranger)).load_curves(**NAMES)
 
 
-def test_settings_that_stand_for_billions_of_values_are_an_error(stranger):
-    lines = ["a0: &a0 [1,1,1,1,1,1,1,1,1,1]"]
-    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
-    (stranger / PARAMS).write_text("\n".join(lines))
-    with pytest.raises(HubError, match=f"{PARAMS} has more than 1,000,000 values"):
+def tenfold(form):
+    """Return YAML whose last value stands for billions, as each value has the one before it ten times."""
+    lines = [f"a{i}: &a{i} {form % ', '.join([f'*a{i - 1}'] * 10)}" for i in range(1, 10)]
+    return "\n".join(["a0: &a0 {x: 1}", *lines])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (tenfold("[%s]"), "has more than 100,000 values"),
+        (tenfold("{<<: [%s]}"), "has more than 100,000 values"),
+        ("[" * 100_000, "has more than 50 levels"),
+        ("{a: " * 50_000, "has more than 50 levels"),
+        ("!!bool x", "is not valid YAML"),
+        ("!!int ''", "is not valid YAML"),
+    ],
+)
+def test_settings_that_are_too_large_or_of_a_wrong_type_are_an_error(stranger, text, message):
+    (stranger / PARAMS).write_text(text)
+    with pytest.raises(HubError, match=f"{PARAMS} {message}"):
         MiniGrid(commit(stranger)).load_apis(**NAMES)
+
+
+def test_a_tree_that_contains_one_tree_many_times_is_an_error(stranger):
+    blob = git(stranger, "rev-parse", f"HEAD:{PARAMS}").stdout.strip()
+    tree, kind, name = blob, "100644 blob", "params.yaml"
+    for level in range(8):
+        rows = "".join(f"{kind} {tree}\t{name}{i}\n" for i in range(10))
+        made = subprocess.run(["git", "mktree"], cwd=stranger, input=rows, capture_output=True, text=True)
+        tree, kind, name = made.stdout.strip(), "040000 tree", f"level{level}-"
+    git(stranger, "rm", "-rq", "--cached", "pipelines")
+    git(stranger, "read-tree", "--empty")
+    git(stranger, "add", "catalogue.json", ".dvc/config")
+    kept = git(stranger, "write-tree").stdout.strip()
+    rows = git(stranger, "ls-tree", kept).stdout + f"040000 tree {tree}\tpipelines\n"
+    made = subprocess.run(["git", "mktree"], cwd=stranger, input=rows, capture_output=True, text=True)
+    commit_id = git(stranger, "commit-tree", made.stdout.strip(), "-m", "bomb").stdout.strip()
+    git(stranger, "update-ref", "HEAD", commit_id)
+    with pytest.raises(HubError, match="more than 67,108,864 bytes"):
+        MiniGrid(stranger.as_uri()).load_curves(**NAMES)
+
+
+def test_names_that_are_not_utf8_are_passed_over(stranger):
+    (stranger / os.fsdecode(b"pipelines/\xff.yaml")).write_text("{}")
+    url = commit(stranger)
+    head = git(stranger, "rev-parse", "HEAD").stdout.strip()
+    subprocess.run([b"git", b"tag", b"\xff\xfe"], cwd=stranger, check=True)
+    assert MiniGrid(url).load_scores(**NAMES).shape == (2, 4)
+    with pytest.raises(HubError, match="Unknown revision 'v9'"):
+        MiniGrid(url, rev="v9").load_scores(**NAMES)
+    assert MiniGrid(url, rev=head).load_scores(**NAMES).shape == (2, 4)
+
+
+def test_the_folder_of_the_repository_itself_can_be_the_remote(stranger):
+    (stranger / "remote/files").rename(stranger / "files")
+    url = write_config(stranger, "url = ..")
+    assert MiniGrid(url).load_scores(**NAMES).shape == (2, 4)
+
+
+def test_an_object_that_is_larger_than_the_catalogue_says_is_not_read(stranger):
+    digest = curves_row(json.loads((stranger / "catalogue.json").read_text()))["md5"]
+    path = stranger / f"remote/files/md5/{digest[:2]}/{digest[2:]}"
+    path.chmod(0o644)
+    path.write_bytes(bytes(2 * 2**20))
+    with pytest.raises(HubError, match="the limit is"):
+        MiniGrid(commit(stranger)).load_curves(**NAMES)
 
 
 def rows_of(root):

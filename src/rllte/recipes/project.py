@@ -9,6 +9,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, ScalarEvent
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from rllte.agent import AGENTS
@@ -34,7 +35,7 @@ from rllte.recipes.schema import (
 from rllte.recipes.spec import SCALES, DemonstrationSettings, EvaluationSettings, Spec
 
 RELEASE = "release.yaml"
-_MAX_VALUES = 1_000_000
+_MAX_VALUES, _MAX_LEVELS = 100_000, 50
 _RUNS_HEAD = """\
 # The available cells with their budgets (env steps), runs and datasets. `rllte-hub run` writes this file.
 """
@@ -280,30 +281,55 @@ def read_yaml(path: Path, name: str) -> Any:
 
     Raises:
         FileNotFoundError: There is no such file.
-        HubError: The file is not valid YAML, or has too many values.
+        HubError: The file is not valid YAML, or has too many values or levels.
     """
     try:
-        values, count = _parse(path.read_text(encoding="utf-8"))
-    except (YAMLError, RecursionError, ValueError) as error:
-        raise HubError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from None
-    if count > _MAX_VALUES:
-        raise HubError(f"{name} has more than {_MAX_VALUES:,} values.")
-    return values
+        return _parse(path.read_text(encoding="utf-8"))
+    except _TooLarge as error:
+        raise HubError(f"{name} has more than {error}.") from None
+    # a value with a tag that does not fit it can raise any of these
+    except (YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise HubError(f"{name} is not valid YAML: {text}") from None
+
+
+class _TooLarge(Exception):
+    """A YAML file has more of something than settings have."""
 
 
 @functools.lru_cache(maxsize=64)
-def _parse(text: str) -> tuple[Any, int]:
-    """Parse YAML and return its values and their number, which is counted up to a limit; cached by text."""
-    values = YAML(typ="safe").load(text)
-    left, count = [values], 0
-    while left and count <= _MAX_VALUES:  # with anchors, a few lines can stand for billions of values
-        value = left.pop()
-        count += 1
-        if isinstance(value, dict):
-            left += value.values()
-        elif isinstance(value, list):
-            left += value
-    return values, count
+def _parse(text: str) -> Any:
+    """Return the values of YAML, cached by text."""
+    _check_size(text)
+    return YAML(typ="safe").load(text)
+
+
+def _check_size(text: str) -> None:
+    """Check the number of values and of levels before they are built.
+
+    With aliases, a few lines can stand for billions of values; the parser itself overflows the stack of a
+    process at some ten thousand levels.
+    """
+    sizes, stack = dict[str, int](), [("", 0)]  # of each anchor, and of each open list or mapping
+    for event in YAML(typ="safe").parse(text):
+        anchor, size = getattr(event, "anchor", None) or "", 1
+        if isinstance(event, CollectionStartEvent):
+            stack.append((anchor, 0))
+            if len(stack) > _MAX_LEVELS:
+                raise _TooLarge(f"{_MAX_LEVELS} levels")
+            continue
+        if isinstance(event, CollectionEndEvent):
+            anchor, inner = stack.pop()
+            size += inner
+        elif isinstance(event, AliasEvent):
+            size += sizes.get(anchor, 0)
+        elif not isinstance(event, ScalarEvent):
+            continue
+        if anchor and not isinstance(event, AliasEvent):
+            sizes[anchor] = size
+        stack[-1] = stack[-1][0], stack[-1][1] + size
+        if stack[-1][1] > _MAX_VALUES:
+            raise _TooLarge(f"{_MAX_VALUES:,} values")
 
 
 def runs_text(listed: ListedRuns) -> str:

@@ -11,6 +11,8 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
+import threading
 import warnings
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +26,10 @@ _URL = re.compile(r"(https?|ssh|git|file)://|[\w.-]+@[\w.-]+:")
 _HOST = re.compile(r"(\[[\da-fA-F:.]+\]|[\w.-]*)(:\d*)?[)\]'\",.;:]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _MAX_BYTES = 2**28  # for catalogue and settings together; thousands of times what this repository has
+_SLACK_BYTES = 2**20  # by which files may be larger than the catalogue says, to be told as damaged
+_MAX_LISTING_BYTES = 2**26  # trees that contain one tree many times have listings without end
 _BYTES_PER_S = 100_000  # the slowest large transfer that the time limit allows
+_LONGEST_S = 3600.0
 _ALL_REFS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 _OWN_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # set if we run inside a git hook
 
@@ -91,12 +96,14 @@ def _resolve_local(repo: str, rev: str, where: str = "") -> str:
         commit = _git("rev-parse", "--verify", "--end-of-options", f"{rev}^{{commit}}", folder=repo)
     except GitError:
         names = _git("for-each-ref", "--format=%(refname:short)", "refs/tags", "refs/heads", folder=repo)
-        raise UnknownNameError("revision", rev, names.decode().split(), where=where or repo) from None
+        raise UnknownNameError(
+            "revision", rev, names.decode(errors="replace").split(), where=where or repo
+        ) from None
     return commit.decode().strip()
 
 
 def _resolve_url(url: str, rev: str) -> tuple[str, str]:
-    lines = _git("ls-remote", "--", url, limit_s=timeout_s()).decode().splitlines()
+    lines = _git("ls-remote", "--", url, limit_s=timeout_s()).decode(errors="replace").splitlines()
     refs = {name: commit for commit, name in (line.split("\t", 1) for line in lines)}
     for name, kind in (
         (f"refs/tags/{rev}^{{}}", "tag"),
@@ -132,7 +139,9 @@ def read_files(repo: str, commit: str, paths: Iterable[str], num_bytes: int = 0)
     """
     folder = _with_commit(repo, commit)
     try:
-        rows = _git("ls-tree", "-r", "-z", "--full-tree", commit, "--", *paths, folder=folder).decode()
+        rows = _git("ls-tree", "-r", "-z", "--full-tree", commit, "--", *paths, folder=folder).decode(
+            errors="replace"
+        )
     except GitError:
         _resolve_local(folder, commit)  # if the commit is missing, this error lists what exists
         raise
@@ -144,9 +153,11 @@ def read_files(repo: str, commit: str, paths: Iterable[str], num_bytes: int = 0)
             oids[path] = oid
     _fetch_missing(repo, folder, commit, set(oids.values()), num_bytes)
     asked = "\n".join(oids.values()) + "\n"
-    if oids and not num_bytes:
-        _check_size(repo, folder, commit, asked)
-    answer = _git("cat-file", "--batch", folder=folder, stdin=asked.encode()) if oids else b""
+    if not oids:
+        return {}
+    size = _check_size(repo, folder, commit, asked, num_bytes)
+    max_bytes = size + 100 * len(oids)  # and a line before each file
+    answer = _git("cat-file", "--batch", folder=folder, stdin=asked.encode(), max_bytes=max_bytes)
     files, position = {}, 0
     for path in oids:
         end = answer.index(b"\n", position)
@@ -159,14 +170,17 @@ def read_files(repo: str, commit: str, paths: Iterable[str], num_bytes: int = 0)
     return files
 
 
-def _check_size(repo: str, folder: str, commit: str, asked: str) -> None:
+def _check_size(repo: str, folder: str, commit: str, asked: str, num_bytes: int) -> int:
+    """Return the size of objects in bytes, before they are read."""
     rows = _git("cat-file", "--batch-check=%(objectsize)", folder=folder, stdin=asked.encode()).split()
     size = sum(int(row) for row in rows if row.isdigit())
-    if size > _MAX_BYTES:
+    limit = num_bytes + _SLACK_BYTES if num_bytes else _MAX_BYTES
+    if size > limit:
+        what = "the files" if num_bytes else "catalogue and settings"
         raise HubError(
-            f"{without_password(repo)} at {commit[:12]}: catalogue and settings have {size:,} bytes; the "
-            f"limit is {_MAX_BYTES:,}."
+            f"{without_password(repo)} at {commit[:12]}: {what} have {size:,} bytes; the limit is {limit:,}."
         )
+    return size
 
 
 def _with_commit(repo: str, commit: str) -> str:
@@ -238,13 +252,17 @@ def _fetch(url: str, *what: str, settings: tuple[str, ...] = (), num_bytes: int 
     fetch = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--filter=blob:none", *options)
     mirror = _mirror(url)
     with writing_cache(mirror), locked(mirror.with_suffix(".lock")):
-        limit_s = timeout_s() + num_bytes / _BYTES_PER_S
+        limit_s = min(timeout_s() + num_bytes / _BYTES_PER_S, max(timeout_s(), _LONGEST_S))
         stdin = "\n".join(refs).encode()
         _git(*given, *fetch, "origin", "--stdin", folder=str(mirror), stdin=stdin, limit_s=limit_s)
 
 
 def _git(
-    *arguments: str, folder: str | None = None, stdin: bytes = b"", limit_s: float | None = None
+    *arguments: str,
+    folder: str | None = None,
+    stdin: bytes = b"",
+    limit_s: float | None = None,
+    max_bytes: int = _MAX_LISTING_BYTES,
 ) -> bytes:
     """Run git and return its standard output.
 
@@ -254,9 +272,10 @@ def _git(
         stdin: The standard input of git.
         limit_s: The time limit in seconds, after which git and its child processes are killed; None for no
             limit.
+        max_bytes: The largest accepted output.
 
     Raises:
-        GitError: git failed, or exceeded the time limit.
+        GitError: git failed, or exceeded one of the limits.
         HubError: git is not installed.
     """
     environment = {key: value for key, value in os.environ.items() if key not in _OWN_VARIABLES}
@@ -264,26 +283,59 @@ def _git(
     if offline():
         environment["GIT_NO_LAZY_FETCH"] = "1"
     command = ["git", *(("-C", folder) if folder else ()), *arguments]
-    pipe = subprocess.PIPE
-    try:
-        process = subprocess.Popen(
-            command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
-        )
-    except FileNotFoundError:
-        raise HubError("git is not installed; loading a revision needs it.") from None
-    try:
-        out, err = process.communicate(stdin, timeout=limit_s)
-    except BaseException as error:
-        _end(process)
-        if isinstance(error, subprocess.TimeoutExpired):
-            raise GitError(
-                f"git {_command(arguments)} got no complete answer within {limit_s:g} s; RLLTE_HUB_TIMEOUT "
-                "sets the limit."
-            ) from None
-        raise
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
+        given.write(stdin)
+        given.seek(0)
+        try:
+            process = subprocess.Popen(
+                command, env=environment, stdin=given, stdout=subprocess.PIPE, stderr=errors,
+                start_new_session=True,
+            )  # fmt: skip
+        except FileNotFoundError:
+            raise HubError("git is not installed; loading a revision needs it.") from None
+        out = _output(process, arguments, limit_s, max_bytes)
+        errors.seek(0)
+        err = errors.read(_MAX_LISTING_BYTES)
     if process.returncode:
         text = " ".join(without_password(err.decode(errors="replace")).split()).rstrip(".")
         raise GitError(f"git says: {text[-300:] or f'exit code {process.returncode}'}.")
+    return out
+
+
+def _output(
+    process: "subprocess.Popen[bytes]", arguments: tuple[str, ...], limit_s: float | None, max_bytes: int
+) -> bytes:
+    """Return all that a process writes; kill it and its children if that is too much or takes too long."""
+    assert process.stdout is not None
+    expired = threading.Event()
+
+    def end() -> None:
+        expired.set()
+        _kill(process)
+
+    timer = threading.Timer(limit_s or 0, end)
+    timer.daemon = True
+    if limit_s is not None:
+        timer.start()
+    try:
+        out = process.stdout.read(max_bytes + 1)
+        if len(out) > max_bytes:
+            _kill(process)
+        process.wait()
+    except BaseException:  # such as Ctrl+C
+        _kill(process)
+        process.wait()
+        raise
+    finally:
+        timer.cancel()
+        process.stdout.close()
+    if expired.is_set():
+        raise GitError(
+            f"git {_command(arguments)} got no complete answer within {limit_s:g} s; RLLTE_HUB_TIMEOUT sets "
+            "the limit."
+        )
+    if len(out) > max_bytes:
+        raise GitError(f"git {_command(arguments)} answered with more than {max_bytes:,} bytes.")
     return out
 
 
@@ -292,11 +344,11 @@ def _command(arguments: tuple[str, ...]) -> str:
     return next(word for i, word in enumerate(arguments) if "-c" not in (word, arguments[i - 1] if i else ""))
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def _kill(process: "subprocess.Popen[bytes]") -> None:
     """Kill a process and its children, because git uses child processes for the network."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    if process.returncode is None:  # as long as nobody has waited for it, its number is not given away
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _offline_message(what: str) -> str:

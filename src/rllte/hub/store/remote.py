@@ -6,6 +6,7 @@ request reads one object.
 
 import functools
 import os
+import posixpath
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -134,7 +135,7 @@ class EmbeddedRemote(Remote):
                 return (Path(self.repo) / self.folder / _place(md5)).read_bytes()[start:end]
         path = f"{self.folder}/{_place(md5)}"
         found = git.read_files(self.repo, self.commit, [path], num_bytes=end)
-        if not found:
+        if path not in found:
             raise FileNotFoundError(f"{path} of {self.commit[:12]}")
         return found[path][start:end]
 
@@ -151,7 +152,7 @@ class EmbeddedRemote(Remote):
             return {}
         paths = {f"{self.folder}/{_place(md5)}": md5 for md5 in sizes}
         found = git.read_files(self.repo, self.commit, paths, num_bytes=sum(sizes.values()))
-        return {paths[path]: data for path, data in found.items()}
+        return {paths[path]: data for path, data in found.items() if path in paths}
 
 
 def _place(md5: str) -> str:
@@ -179,7 +180,7 @@ def open_remote(source: Source) -> Remote:
         folder = _folder_of_checkout(source, found)
         if folder is None:
             return found
-    objects = f"{folder}/files/md5"
+    objects = posixpath.normpath(f"{folder}/files/md5")
     return EmbeddedRemote(name, f"{objects} of {source}", caches, source.repo, source.commit or "", objects)
 
 
