@@ -175,6 +175,16 @@ def test_pruning_leaves_what_is_being_written(hub):
     assert not folder.exists()
 
 
+def test_a_pinned_revision_whose_catalogue_is_damaged_does_not_stop_pruning(hub):
+    commit = MiniGrid(rev="HEAD").source.commit
+    MiniGrid(rev="HEAD").load_scores(**NAMES)
+    folder = cache_dir() / "revisions" / commit
+    (folder / "catalogue.json").write_text("[1]")
+    run("cache", "prune")
+    assert not folder.exists()
+    assert len(MiniGrid(rev="HEAD").load_scores(**NAMES)) == len(RUNS)
+
+
 def test_pruning_beside_the_first_load_of_a_commit_leaves_it_its_files(hub, monkeypatch):
     commit = git(hub, "rev-parse", "HEAD").stdout.strip()
     write = source._write_folder

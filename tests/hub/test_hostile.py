@@ -316,6 +316,17 @@ def cell_row(content):
     return next(row for row in content["cells"] if row["status"] == "available")
 
 
+def planned_row(content):
+    return next(row for row in content["cells"] if row["status"] == "planned")
+
+
+def nested(levels):
+    value = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
 def curves_row(content):
     return next(row for row in content["artifacts"] if row["path"] == CELL.path("curves"))
 
@@ -326,7 +337,15 @@ def curves_row(content):
         (lambda content: content.pop("cells"), "is not a catalogue .KeyError: 'cells'"),
         (lambda content: content.update(cells=5), "is not a catalogue"),
         (lambda content: content.update(cells=[5]), r"cells\.0 is 5"),
-        (lambda content: content.update(artifacts=[{}]), "is not a catalogue"),
+        (lambda content: content.update(artifacts=[{}]), "path is missing"),
+        (lambda content: content["artifacts"].append({**curves_row(content), "more": [[1]]}), "lists of values only"),
+        (lambda content: content["pipelines"].update(x=nested(600)), "too many levels"),
+        (lambda content: cell_row(content).update(x=nested(600)), "values and lists of values only"),
+        (lambda content: planned_row(content).update(mean="high"), "mean is 'high'"),
+        (lambda content: planned_row(content).update(interval="xy"), "interval is 'xy'"),
+        (lambda content: cell_row(content).update(mean=10**400), "is too large"),
+        (lambda content: cell_row(content).update(mean=float("nan")), "not a finite number"),
+        (lambda content: cell_row(content).update(scale="\ud800"), "surrogates not allowed"),
         (lambda content: content.update(pipelines=5), "is not a catalogue"),
         (lambda content: cell_row(content).pop("agent"), "agent is missing"),
         (lambda content: cell_row(content).update(env_id="../../x"), "env_id is '../../x'"),

@@ -60,7 +60,7 @@ def show(cell: str, hashes: bool, as_json: bool) -> None:
     first = ("benchmark", "agent", "env_id", "status", "mean", "interval")
     facts: dict[str, Any] = {key: row.pop(key) for key in first if key in row} | {
         "scores": {
-            f"seed-{one['seed']}": {"mean": one["mean"], "interval": one["interval"]}
+            f"seed-{one['seed']}": {key: one.get(key) for key in ("mean", "interval")}
             for one in artifacts
             if one["kind"] == "scores" and "seed" in one
         },
@@ -69,7 +69,7 @@ def show(cell: str, hashes: bool, as_json: bool) -> None:
     if datasets := [one for one in artifacts if one["kind"] == DEMONSTRATIONS]:
         keys = ("num_episodes", "num_steps", "mean", "policy_seed")
         facts["demonstrations"] = {
-            one["level"]: {key: one[key] for key in keys if key in one} for one in datasets
+            one.get("level"): {key: one[key] for key in keys if key in one} for one in datasets
         }
     if artifacts:
         facts["regenerate"] = f"dvc repro {owner.stage_file}:collect@{owner.env_id}"

@@ -26,10 +26,12 @@ from rllte.names import (
 )
 
 FILE = "catalogue.json"
+_MAX_DIGITS = 18
 MAX_BYTES = 2**32
 """The largest size of an artifact that is accepted, in bytes."""
 
 _Kinds = Mapping[str, type | tuple[type, ...]]
+_SCALARS = {str, int, float, bool, type(None)}
 _ARTIFACT: _Kinds = {
     **dict.fromkeys(("path", "md5", "sha256", "kind", "benchmark", "agent"), str), "size": int
 }  # fmt: skip
@@ -319,14 +321,59 @@ def read_catalogue(root: Path) -> Catalogue:
 @functools.lru_cache(maxsize=8)
 def _parse(path: Path, _mtime_ns: int, _size: int) -> Catalogue:
     try:
-        content = json.loads(path.read_bytes())
+        text = path.read_bytes()
+        content = json.loads(text, parse_int=_int, parse_float=_float, parse_constant=_float)
+        if re.search(rb"\\u[dD][89a-fA-F]", text):  # half of a pair of surrogates cannot be printed
+            json.dumps(content, ensure_ascii=False).encode()
         cells = {_checked_name(row, f"{path}: cells.{i}"): row for i, row in enumerate(content["cells"])}
+        for i, row in enumerate(content["artifacts"]):
+            if not _is_plain(row):
+                _check(row, _ARTIFACT, f"{path}: artifacts.{i}")
         artifacts = {row["path"]: row for row in content["artifacts"]}
         pipelines = dict(content["pipelines"])
+        _check_levels(pipelines)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         problem = f"{type(error).__name__}: {error}"
         raise HubError(f"{path} is not a catalogue ({problem}). Make it with: dvc repro catalogue") from None
     return Catalogue(cells, artifacts, pipelines)
+
+
+def _int(text: str) -> int:
+    if len(text) > _MAX_DIGITS:
+        raise ValueError(f"{text[:_MAX_DIGITS]}… is too large")
+    return int(text)
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:_MAX_DIGITS]} is not a finite number")
+    return value
+
+
+def _is_plain(row: Any) -> bool:
+    """Return whether the row of an artifact passes ``_check``, as nearly all do. This is much faster."""
+    return (
+        type(row) is dict
+        and _is_flat(row)
+        and all(type(row.get(key)) is kind for key, kind in _ARTIFACT.items())
+    )
+
+
+def _is_flat(row: dict[str, Any]) -> bool:
+    """Return whether all values are scalars or lists of scalars."""
+    kinds = set(map(type, row.values())) - _SCALARS
+    if kinds != {list}:
+        return not kinds
+    return all(set(map(type, value)) <= _SCALARS for value in row.values() if type(value) is list)
+
+
+def _check_levels(values: Any, levels: int = 10) -> None:
+    if isinstance(values, (dict, list)):
+        if not levels:
+            raise ValueError("pipelines have too many levels")
+        for value in values.values() if isinstance(values, dict) else values:
+            _check_levels(value, levels - 1)
 
 
 def _checked_name(row: dict[str, Any], where: str) -> str:
@@ -337,16 +384,20 @@ def _checked_name(row: dict[str, Any], where: str) -> str:
         row["status"] = "available"
     if row["status"] not in ("available", "planned"):
         raise HubError(f"{where} ({name}): status is {row['status']!r}; expected 'available' or 'planned'.")
-    if row["status"] == "available":
-        _check(row, _AVAILABLE, f"{where} ({name})")
-        _check_numbers(row["seeds"], int, f"{where} ({name}): seeds")
-        _check_numbers(row["interval"] or [0, 0], (int, float), f"{where} ({name}): interval", 2)
+    planned = row["status"] == "planned"
+    _check(
+        row, {key: kind for key, kind in _AVAILABLE.items() if not planned or key in row}, f"{where} ({name})"
+    )
+    _check_numbers(row.get("seeds", []), int, f"{where} ({name}): seeds")
+    _check_numbers(row.get("interval") or [0, 0], (int, float), f"{where} ({name}): interval", 2)
     return name
 
 
 def _check(row: object, kinds: _Kinds, where: str) -> None:
     if not isinstance(row, dict):
         raise HubError(f"{where} is {reprlib.repr(row)}; expected keys and values.")
+    if not _is_flat(row):
+        raise HubError(f"{where} is {reprlib.repr(row)}; expected values and lists of values only.")
     for key, kind in kinds.items():
         if key not in row:
             raise HubError(f"{where}: {key} is missing.")

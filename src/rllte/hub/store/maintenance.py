@@ -69,7 +69,7 @@ def unused_files(source: Source, forgotten: Collection[str] = ()) -> list[Path]:
         forgotten: Names of pinned revisions whose files need not be kept.
 
     Raises:
-        HubError: The catalogue of ``source`` or of a pinned revision cannot be read.
+        HubError: The catalogue of ``source`` cannot be read.
     """
     # what is there is listed first: a load pins a revision before it writes its files
     folders, objects = sorted(revisions_dir().glob("*")), sorted((cache_dir() / "md5").glob("*/*"))
@@ -77,10 +77,13 @@ def unused_files(source: Source, forgotten: Collection[str] = ()) -> list[Path]:
     catalogues: list[Catalogue] = []
     unused = []
     for folder in folders:
-        if folder.name in pinned and (folder / FILE).exists():
-            catalogues.append(read_catalogue(folder))
-        else:
-            unused.append(folder)
+        try:
+            if folder.name in pinned:
+                catalogues.append(read_catalogue(folder))
+                continue
+        except HubError:  # it has no catalogue that can be read, so nothing can be loaded by it
+            pass
+        unused.append(folder)
     if source.checkout != own_checkout() or (own_checkout() / FILE).exists():  # an installed package has none
         catalogues.append(source.catalogue)
     needed = {row["md5"] for catalogue in catalogues for row in catalogue.artifacts.values()}
