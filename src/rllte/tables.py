@@ -56,7 +56,13 @@ def to_parquet(table: pa.Table, metadata: Mapping[str, str] | None = None) -> by
     return buffer.getvalue()
 
 
-def read_parquet(data: bytes, schema: pa.Schema, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+def read_parquet(
+    data: bytes,
+    schema: pa.Schema,
+    name: str,
+    columns: Sequence[str] | None = None,
+    dictionaries: Sequence[str] = (),
+) -> pa.Table:
     """Read a Parquet file that must have exactly these columns.
 
     Args:
@@ -64,6 +70,7 @@ def read_parquet(data: bytes, schema: pa.Schema, name: str, columns: Sequence[st
         schema: The columns and types that the file must have.
         name: The name of the file in error messages.
         columns: The names of the columns to read; all by default.
+        dictionaries: The columns of texts to return with each text once, as dictionaries.
 
     Raises:
         HubError: The bytes are not a Parquet file, or the table has other columns, missing values or too many
@@ -75,7 +82,7 @@ def read_parquet(data: bytes, schema: pa.Schema, name: str, columns: Sequence[st
             raise HubError(f"{name} has columns {found.names}; expected {schema.names} and their types.")
         if file.metadata.num_rows > MAX_ROWS:
             raise HubError(f"{name} has {file.metadata.num_rows:,} rows; the limit is {MAX_ROWS:,}.")
-        table = file.read(columns, use_threads=False)
+        table = open_parquet(data, dictionaries).read(columns, use_threads=False)
     for column_name in table.column_names:
         if count := table.column(column_name).null_count:
             raise HubError(f"{name}: column {column_name} has {count} missing values.")
@@ -102,11 +109,13 @@ def _opened(data: bytes, name: str) -> Iterator[pa.parquet.ParquetFile]:
         yield open_parquet(data)
 
 
-def open_parquet(data: bytes) -> pa.parquet.ParquetFile:
-    """Open the bytes of a Parquet file."""
+def open_parquet(data: bytes, dictionaries: Sequence[str] = ()) -> pa.parquet.ParquetFile:
+    """Open the bytes of a Parquet file; ``dictionaries`` are columns of texts to read as dictionaries."""
     # pre_buffer=False avoids threads: the files are small, and a process that exited right after a read
     # sometimes aborted.
-    return pa.parquet.ParquetFile(pa.BufferReader(data), pre_buffer=False)
+    return pa.parquet.ParquetFile(
+        pa.BufferReader(data), pre_buffer=False, read_dictionary=list(dictionaries) or None
+    )
 
 
 @contextmanager

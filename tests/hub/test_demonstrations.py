@@ -142,6 +142,9 @@ def test_fewer_episodes_can_be_asked_for_and_more_are_an_error():
     for number in (0, 4):
         with pytest.raises(HubError, match=f"num_episodes is {number}; small has 3"):
             Demonstrations(SMALL, "small", num_episodes=number)
+    for number in ("2", 1.5, [1], True, float("nan")):
+        with pytest.raises(HubError, match="expected a whole number from 1 to 3"):
+            Demonstrations(SMALL, "small", num_episodes=number)
 
 
 def test_frames_are_stacked_as_environments_stack_them():
@@ -213,6 +216,12 @@ def test_an_environment_without_demonstrations_is_an_error(hub):
         {"stack_size": 10**9},
         {"returns": [1.0, 2.0]},
         {"lengths": None},
+        {"lengths": ["1"]},
+        {"returns": ["1"]},
+        {"returns": [10**400]},
+        {"returns": {"0": 1.0}},
+        {"frame_shape": ["1"]},
+        {"stack_size": 1.5},
     ],
 )
 def test_metadata_that_do_not_fit_the_columns_are_an_error(changes):
@@ -240,7 +249,7 @@ def test_missing_values_and_rows_out_of_order_are_an_error():
     one = table.slice(0, 3)
     for change, message in (
         (one.take([1, 0, 2]), "the rows of episode 0 are not in order"),
-        (one.slice(0, 1), "the rows of episode 0 are not in order"),
+        (one.slice(0, 1), "episode 0 has 1 rows; expected 2 to"),
         (
             one.set_column(3, "action", pa.array([0, None, None], pa.int32())),
             "episode 0 lacks values of action",

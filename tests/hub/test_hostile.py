@@ -338,7 +338,10 @@ def curves_row(content):
         (lambda content: content.update(cells=5), "is not a catalogue"),
         (lambda content: content.update(cells=[5]), r"cells\.0 is 5"),
         (lambda content: content.update(artifacts=[{}]), "path is missing"),
-        (lambda content: content["artifacts"].append({**curves_row(content), "more": [[1]]}), "lists of values only"),
+        (
+            lambda content: content["artifacts"].append({**curves_row(content), "more": [[1]]}),
+            "lists of values only",
+        ),
         (lambda content: content["pipelines"].update(x=nested(600)), "too many levels"),
         (lambda content: cell_row(content).update(x=nested(600)), "values and lists of values only"),
         (lambda content: planned_row(content).update(mean="high"), "mean is 'high'"),

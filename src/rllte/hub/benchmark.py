@@ -284,6 +284,9 @@ class _Split(NamedTuple):
     seeds: "npt.NDArray[Any]"
 
 
+_MAX_SPLITS = 16
+
+
 @functools.lru_cache(maxsize=256)
 def _read_table(data: bytes, kind: str, cell: Cell) -> "dict[str, _Split]":
     """Return the splits of a table by name.
@@ -297,10 +300,15 @@ def _read_table(data: bytes, kind: str, cell: Cell) -> "dict[str, _Split]":
         "scores": (tables.SCORES, "episode", ("eval",)),
     }[kind]
     path = cell.path(kind)
-    table = tables.read_parquet(data, schema, path, ["seed", "split", axis, "episode_return"])
-    names = table.column("split").combine_chunks().dictionary_encode()
+    columns = ["seed", "split", axis, "episode_return"]
+    table = tables.read_parquet(data, schema, path, columns, dictionaries=["split"])
+    with tables.readable(path):
+        names = table.column("split").unify_dictionaries().combine_chunks()
+        texts = names.dictionary.to_pylist()
+    if len(texts) > _MAX_SPLITS:
+        raise HubError(f"{path} has {len(texts):,} splits; the limit is {_MAX_SPLITS}.")
     number, splits = tables.column(names.indices), {}
-    for i, name in enumerate(names.dictionary.to_pylist()):
+    for i, name in enumerate(texts):
         seeds, steps, returns = (
             tables.column(table[column])[number == i] for column in ("seed", axis, "episode_return")
         )

@@ -24,6 +24,7 @@ _DTYPES = ("uint8", "float32")
 _MAX_FRAME_BYTES = 2**22
 _MAX_STACK = 64
 _MAX_ROWS = 1_000_000  # of one episode
+_MAX_EPISODE_BYTES = 2**31  # of its stacked observations
 _COLUMNS = ("episode", "step", "observation", "action", "reward", "terminated", "truncated")
 
 
@@ -75,7 +76,11 @@ class Demonstrations(Mapping[str, dict[str, npt.NDArray[Any]]]):
         with tables.readable(name):
             self._file = tables.open_parquet(data)
             self.metadata: dict[str, Any] = _metadata(self._file, name)
-            total = _checked_episodes(self._file, name)
+            total = _checked_episodes(self._file, name, self.metadata)
+        if num_episodes is not None and (
+            not isinstance(num_episodes, (int, np.integer)) or isinstance(num_episodes, bool)
+        ):
+            raise HubError(f"num_episodes is {num_episodes!r}; expected a whole number from 1 to {total}.")
         if num_episodes is not None and not 1 <= num_episodes <= total:
             raise HubError(
                 f"num_episodes is {num_episodes}; {name} has {total}. Make more with: rllte-hub demonstrate "
@@ -168,7 +173,10 @@ class Demonstrations(Mapping[str, dict[str, npt.NDArray[Any]]]):
         """Return a column without missing values as an array of its own."""
         values = table.column(name).combine_chunks()
         inner = values.flatten() if pa.types.is_list(values.type) else values
-        if values.null_count or inner.null_count or len(inner) % len(values):
+        sound = not values.null_count and not inner.null_count
+        if sound and inner is not values:  # lists of one length
+            sound = len(set(values.value_lengths().to_pylist())) == 1
+        if not sound:
             raise HubError(f"{self._name}: episode {number} lacks values of {name}.")
         if pa.types.is_fixed_size_binary(values.type):
             width, data = values.type.byte_width, values.buffers()[1]
@@ -211,25 +219,34 @@ def read_demonstrations(
 def _metadata(file: pa.parquet.ParquetFile, name: str) -> dict[str, Any]:
     try:
         metadata = json.loads((file.metadata.metadata or {})[METADATA.encode()])
-        shape, stack_size = [int(size) for size in metadata["frame_shape"]], int(metadata["stack_size"])
+        shape, stack_size = metadata["frame_shape"], metadata["stack_size"]
+        lengths, seeds, returns = (metadata[key] for key in ("lengths", "env_seeds", "returns"))
+        whole = [*shape, *lengths, *seeds, stack_size]
+        if not all(type(value) is int and 0 <= value < 2**31 for value in whole):
+            raise ValueError("frame_shape, lengths, env_seeds and stack_size must be whole numbers")
+        if not all(type(value) in (int, float) and abs(value) < 1e30 for value in returns):
+            raise ValueError("returns must be finite numbers")
         dtype, found = metadata["dtype"], file.schema_arrow
         frame_bytes = math.prod(shape) * np.dtype(dtype if dtype in _DTYPES else None).itemsize
         discrete = pa.types.is_integer(found.field("action").type)
         fits = found.equals(transitions_schema(frame_bytes, discrete=discrete), check_metadata=False)
         sound = min(shape) > 0 and frame_bytes <= _MAX_FRAME_BYTES and 1 <= stack_size <= _MAX_STACK
-        counts = {len(metadata[key]) for key in ("returns", "lengths", "env_seeds")}
+        counts = {len(returns), len(lengths), len(seeds)}
         if not (fits and sound and dtype in _DTYPES and counts == {file.num_row_groups}):
             raise ValueError(f"columns {found.names} and their types do not fit the metadata")
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         problem = " ".join(f"{type(error).__name__}: {error}".split())
         raise HubError(f"{name} is not a file of demonstrations ({problem}).") from None
     return dict(metadata)
 
 
-def _checked_episodes(file: pa.parquet.ParquetFile, name: str) -> int:
-    """Return the number of episodes, after checking that none has too many rows."""
+def _checked_episodes(file: pa.parquet.ParquetFile, name: str, metadata: dict[str, Any]) -> int:
+    """Return the number of episodes, after checking that each has rows, and not too many."""
+    itemsize = np.dtype(metadata["dtype"]).itemsize
+    row_bytes = math.prod(metadata["frame_shape"]) * itemsize * metadata["stack_size"]
+    limit = min(_MAX_ROWS, _MAX_EPISODE_BYTES // row_bytes)
     for number in range(file.num_row_groups):
         rows = file.metadata.row_group(number).num_rows
-        if rows > _MAX_ROWS:
-            raise HubError(f"{name}: episode {number} has {rows:,} rows; the limit is {_MAX_ROWS:,}.")
+        if not 2 <= rows <= limit:
+            raise HubError(f"{name}: episode {number} has {rows:,} rows; expected 2 to {limit:,}.")
     return int(file.num_row_groups)

@@ -128,9 +128,9 @@ def unpack(source: Source, zipped: Artifact, tables: list[Artifact]) -> set[Arti
     """Fetch a zip of tables, add those with the right hashes to the cache, and return them."""
     try:
         data = _download(source, zipped, keep=False)
+        return _add_good(table_archive.read(data, tables))
     except HubError:
         return set()  # each table can still be fetched as a single file
-    return _add_good(table_archive.read(data, tables))
 
 
 def _add_good(pairs: Iterable[tuple[Artifact, bytes]]) -> set[Artifact]:

@@ -5,7 +5,6 @@ Each table is also an artifact of its own. Its bytes in the zip are the same and
 
 import io
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 
 from rllte.errors import HubError
@@ -34,11 +33,13 @@ def read(data: bytes, tables: Iterable[Artifact]) -> Iterator[tuple[Artifact, by
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            sizes = {info.filename: info.file_size for info in archive.infolist()}
+            infos = {info.filename: info for info in archive.infolist()}
             for table in tables:
-                if sizes.get(table.path) == table.size:
-                    yield table, archive.read(table.path)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+                info = infos.get(table.path)
+                # what is compressed could be larger than it says, and ``write`` compresses nothing
+                if info and info.compress_type == zipfile.ZIP_STORED and info.file_size == table.size:
+                    yield table, archive.read(info)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OSError) as error:
         raise HubError(f"A file of tables is not a zip file: {error}") from None
 
 
