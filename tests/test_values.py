@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rllte.errors import HubError
-from rllte.hub import Atari, MiniGrid
+from rllte.hub import Atari, MiniGrid, load_references
 
 
 def load(**settings):
@@ -41,7 +41,7 @@ def test_a_setting_out_of_its_range_is_an_error_that_states_the_range(name, valu
         load(**{name: value})
 
 
-@pytest.mark.parametrize("number", [math.nan, math.inf, "abc", "2.5e7", 0, -5, 1.5, True, None])
+@pytest.mark.parametrize("number", [math.nan, math.inf, "abc", "2.5e7", 0, -5, 1.5, True, None, 10**400])
 def test_a_budget_is_a_whole_number(agent, number):
     with pytest.raises(HubError, match="write a whole number of 1 or more"):
         agent.train(0 if number is None else number)
@@ -55,6 +55,38 @@ def test_a_seed_is_a_whole_number(agent, seed):
         MiniGrid().load_models("Empty-5x5-v0", "ppo", seed=seed)
     with pytest.raises(HubError, match="a seed is a whole number"):
         agent.evaluate([seed])
+
+
+@pytest.mark.parametrize("value", [5, True, b"v1", ["a"], "a\0b", "\ud800", 0, []])
+def test_where_to_load_from_is_a_text(value):
+    with pytest.raises(HubError, match="repo is "):
+        MiniGrid(repo=b"/tmp" if isinstance(value, str) else value)
+    with pytest.raises(HubError, match="rev is "):
+        MiniGrid(rev=value or 1)
+
+
+def test_what_is_asked_for_has_the_right_type(agent, tmp_path):
+    for seeds in (5, None, []):
+        with pytest.raises(HubError, match="write a list of seeds"):
+            agent.evaluate(seeds)
+    for number in ("2", [2], 10**400, -1):
+        with pytest.raises(HubError, match=r"num_episodes is .*write a whole number"):
+            agent.evaluate([0], number)
+    for name in ("log", "resume"):
+        for path in (5, tmp_path):
+            with pytest.raises(HubError, match=rf"{name} is .*write the path of a file"):
+                agent.train(16, **{name: path})
+    for split in (["eval"], {"a": 1}, None):
+        with pytest.raises(HubError, match="Unknown split"):
+            MiniGrid().load_scores("Empty-5x5-v0", "ppo", split)
+    with pytest.raises(HubError, match="env_ids is 5; write a list"):
+        MiniGrid().load_score_matrix("ppo", env_ids=5)
+    for bounds in ((0,), None, ("a", "b"), (1, 1)):
+        with pytest.raises(HubError, match="write two different numbers"):
+            MiniGrid().load_score_matrix("ppo", env_ids=["Empty-5x5-v0"], normalize={"Empty-5x5-v0": bounds})
+    for name in ("env_id", "agent"):
+        with pytest.raises(HubError, match=f"{name} is 5; expected a text"):
+            load_references("minigrid", **{name: 5})
 
 
 def test_a_seed_may_be_one_of_numpys_integers(agent):

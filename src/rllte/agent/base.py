@@ -2,8 +2,9 @@
 
 import abc
 import math
+import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -151,6 +152,9 @@ class Agent(abc.ABC):
                 infinite or NaN.
         """
         total = self._num_updates(self.num_train_steps if num_train_steps is None else num_train_steps)
+        for name, path in (("log", log), ("resume", resume)):
+            if path is not None and (not isinstance(path, (str, os.PathLike)) or Path(path).is_dir()):
+                raise HubError(f"{name} is {path!r}; write the path of a file.")
         if resume is not None and (state := read_checkpoint(Path(resume))) is not None:
             self.load_state_dict(state)
             self.resumed_at = self.env_step
@@ -268,11 +272,14 @@ class Agent(abc.ABC):
             HubError: A seed is not a whole number from 0 to 2**31 - 1, or ``num_episodes`` is not a multiple
                 of the number of seeds.
         """
+        if not isinstance(seeds, Iterable) or not (seeds := list(seeds)):
+            raise HubError(f"seeds is {seeds!r}; write a list of seeds, one for each environment.")
         seeds = [checked_seed(seed) for seed in seeds]
+        num_episodes = whole_number("num_episodes", num_episodes or self.settings.num_eval_episodes)
         envs = self.make_envs(len(seeds), seeds, False)
         generator = torch.Generator(self.device).manual_seed(seeds[0])
         act = acting(self.policy, self.action_space, self.settings.deterministic, generator)
-        episodes = play_episodes(act, envs, num_episodes or self.settings.num_eval_episodes)
+        episodes = play_episodes(act, envs, num_episodes)
         envs.close()
         return episodes
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import reprlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,13 +90,18 @@ def check_ranges(*settings: Any) -> None:
                 raise HubError(f"{field.name} is {value}; write {allowed}.")
 
 
+_LARGEST = 10**15
+
+
 def whole_number(name: str, number: float) -> int:
     """Return a positive whole number, which may be given as a float such as 2.5e7.
 
     Raises:
-        HubError: The number is not positive or not whole.
+        HubError: The number is not positive, not whole or larger than 1e15.
     """
     is_number = isinstance(number, (int, float, np.integer, np.floating)) and not isinstance(number, bool)
-    if not is_number or not math.isfinite(number) or number < 1 or number != int(number):
-        raise HubError(f"{name} is {number!r}; write a whole number of 1 or more.")
+    if not is_number or not 1 <= number <= _LARGEST or number != int(number):
+        raise HubError(
+            f"{name} is {reprlib.repr(number)}; write a whole number of 1 or more, at most {_LARGEST:.0e}."
+        )
     return int(number)

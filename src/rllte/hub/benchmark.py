@@ -2,7 +2,7 @@
 
 import copy
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -120,7 +120,7 @@ class Benchmark:
         """
         cell = self.source.catalogue.cell(self.name, agent, env_id)
         splits = _read_table(self._fetch(cell, "scores"), "scores", cell)
-        if split not in splits:
+        if not isinstance(split, str) or split not in splits:
             raise UnknownNameError("split", split, splits, where=str(cell))
         return splits[split].returns.copy()
 
@@ -155,7 +155,9 @@ class Benchmark:
         catalogue = self.source.catalogue
         if env_ids is None:
             env_ids = [row["env_id"] for row in catalogue.rows("available", self.name, agent)]
-        if not env_ids:
+        if not isinstance(env_ids, Iterable) or isinstance(env_ids, str):
+            raise HubError(f"env_ids is {env_ids!r}; write a list of environments.")
+        if not (env_ids := list(env_ids)):
             raise HubError(f"{self.name}/{agent} has no available cell yet.")
         bounds = normalize if isinstance(normalize, Mapping) else {}
         if normalize is True:

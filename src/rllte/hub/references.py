@@ -3,7 +3,8 @@
 import csv
 import functools
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ def load_references(
         UnknownNameError: There is no such benchmark or env_id.
     """
     benchmark = benchmark_name(benchmark)
+    for name, value in (("env_id", env_id), ("agent", agent)):
+        if not isinstance(value, (str, type(None))):
+            raise HubError(f"{name} is {value!r}; expected a text.")
     wanted = {"benchmark": benchmark, "env_id": env_id and env_name(benchmark, env_id), "agent": agent}
     return [
         row
@@ -43,20 +47,35 @@ def load_references(
 
 def read_references(source: Source) -> list[dict[str, Any]]:
     """Return the rows of both files of references, as ``load_references`` describes them."""
-    curves = [
-        _row(row, row["split"], agent_steps(row), int(row["n_seeds"]))
-        for row in read_csv(source, "learning_curves")
-    ]
-    return curves + [_row(row, "eval", None, None) for row in read_csv(source, "atari_scores")]
+    with _readable(source, "learning_curves"):
+        curves = [
+            _row(row, row["split"], agent_steps(row), int(row["n_seeds"]))
+            for row in read_csv(source, "learning_curves")
+        ]
+    with _readable(source, "atari_scores"):
+        return curves + [_row(row, "eval", None, None) for row in read_csv(source, "atari_scores")]
 
 
 def load_bounds(source: Source, benchmark: str) -> dict[str, tuple[float, float]]:
     """Return the returns that normalisation maps to 0 and 1, for each environment of a benchmark."""
-    return {
-        row["env_id"]: (float(row["low"]), float(row["high"]))
-        for row in read_csv(source, "normalization")
-        if row["benchmark"] == benchmark
-    }
+    with _readable(source, "normalization"):
+        return {
+            row["env_id"]: (float(row["low"]), float(row["high"]))
+            for row in read_csv(source, "normalization")
+            if row["benchmark"] == benchmark
+        }
+
+
+@contextmanager
+def _readable(source: Source, name: str) -> Iterator[None]:
+    """Turn errors of reading a file of references into a HubError that names it."""
+    try:
+        yield
+    except (KeyError, ValueError, TypeError, OverflowError, csv.Error) as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise HubError(
+            f"references/{name}.csv of {source} is not as docs/reference/formats.md says: {text}"
+        ) from None
 
 
 def agent_steps(row: Mapping[str, str]) -> int:

@@ -8,6 +8,7 @@ The aggregates over environments are those of Agarwal et al., 2021 (https://arxi
 tests compare them with that paper's library, rliable 1.2.0.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -54,8 +55,17 @@ class Difference(NamedTuple):
 
 
 def normalized(values: Floats, bounds: tuple[float, float]) -> Floats:
-    """Return values on a scale on which the two bounds are 0 and 1."""
-    low, high = bounds
+    """Return values on a scale on which the two bounds are 0 and 1.
+
+    Raises:
+        HubError: The bounds are not two different numbers.
+    """
+    try:
+        low, high = (float(bound) for bound in bounds)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low != high):
+        raise HubError(f"The bounds of normalisation are {bounds!r}; write two different numbers.")
     return (values - low) / (high - low)
 
 

@@ -8,6 +8,7 @@ import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import rllte
 from rllte.config import cache_dir, writing_cache
@@ -100,12 +101,18 @@ def make_source(
         remote: The name of a remote in the repository's DVC settings.
     """
     try:
-        text = os.fspath(repo or os.environ.get("RLLTE_HUB_REPO") or own_checkout())
-    except TypeError:
-        raise HubError(f"repo is {repo!r}; expected the folder of a checkout or a git URL.") from None
+        text: Any = os.fspath(
+            os.environ.get("RLLTE_HUB_REPO") or own_checkout() if repo in (None, "") else repo
+        )
+    except (TypeError, ValueError):
+        text = None
+    if not isinstance(text, str):
+        raise HubError(f"repo is {repo!r}; expected the folder of a checkout or a git URL.")
     for name, value in (("repo", text), ("rev", rev), ("remote", remote)):
-        if "\0" in str(value):
-            raise HubError(f"{name} is {value!r}; a name cannot have a NUL character.")
+        if not isinstance(value, (str, type(None))):
+            raise HubError(f"{name} is {value!r}; expected a text.")
+        if value and ("\0" in value or value.encode(errors="replace").decode() != value):
+            raise HubError(f"{name} is {value!r}; a name cannot have a NUL character or half of a character.")
     if not git.is_url(text):
         text = str(Path(text).expanduser().absolute())
     rev, remote = rev or os.environ.get("RLLTE_HUB_REV"), remote or os.environ.get("RLLTE_HUB_REMOTE")
