@@ -8,15 +8,17 @@ import pytest
 pytestmark = pytest.mark.slow
 
 PROGRAM = """
-import logging, os, sys
+import logging, os, random, sys, warnings
 
 def state():
     root, environment = logging.getLogger(), dict(os.environ)
-    environment.pop("TORCHINDUCTOR_CACHE_DIR", None)  # of PyTorch's compiler, which optimizers import
     streams = [id(sys.stdout), id(sys.stderr)]
-    return [environment, os.getcwd(), streams, list(map(str, root.handlers)), root.level]
+    levels = [logging.getLogger(name).level for name in (None, "asyncio", "aiohttp")]
+    filters, numbers = list(warnings.filters), random.getstate()
+    return [environment, os.getcwd(), streams, list(map(str, root.handlers)), levels, filters, numbers]
 
 import rllte
+import ruamel.yaml, torch  # they add filters of their own warnings, for whoever imports them
 before = state()
 from rllte.hub import Atari, DMControl, MiniGrid
 from rllte.env import make_envpool_minigrid_env

@@ -4,6 +4,7 @@ import importlib
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -77,16 +78,20 @@ def process_unchanged() -> Iterator[None]:
     """Undo what imports inside the block do to the process besides importing.
 
     envpool sets ``MPLBACKEND``, which would turn off the plots of a user's notebook, and ``MPLCONFIGDIR``.
-    dm_control installs a handler of the root logger. DVC wraps the standard streams.
+    dm_control installs a handler of the root logger. DVC wraps the standard streams, and silences the loggers
+    of asyncio and aiohttp. Several packages add filters of warnings.
     """
     environment, root = dict(os.environ), logging.getLogger()
-    handlers, level, streams = list(root.handlers), root.level, (sys.stdout, sys.stderr)
+    handlers, streams = list(root.handlers), (sys.stdout, sys.stderr)
+    levels = {logger: logger.level for logger in (root, *map(logging.getLogger, ("asyncio", "aiohttp")))}
     try:
-        yield
+        with warnings.catch_warnings():
+            yield
     finally:
         for name in set(os.environ) - set(environment):
             del os.environ[name]
         os.environ.update(environment)
         root.handlers[:] = handlers
-        root.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)
         sys.stdout, sys.stderr = streams

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from rllte.errors import HubError, UnknownNameError
-from rllte.extras import requires_extra
+from rllte.extras import process_unchanged, requires_extra
 from rllte.hub.arrays import Curves, ScoreMatrix
 from rllte.hub.store.cache import fetch
 from rllte.hub.store.source import make_source
@@ -274,8 +274,9 @@ class Benchmark:
             from rllte.recipes.build import make_agent
             from rllte.recipes.project import Project
             from rllte.recipes.spec import override
-        spec = override(Project(self.source.root).spec(cell, scale), settings)
-        return make_agent(spec, Run(cell, seed).seed, device)
+        with process_unchanged():
+            spec = override(Project(self.source.root).spec(cell, scale), settings)
+            return make_agent(spec, Run(cell, seed).seed, device)
 
 
 class _Split(NamedTuple):

@@ -5,6 +5,7 @@ if their md5 is also that of the catalogue.
 """
 
 import os
+import random
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 2 * 2**20  # bytes for each request; Ctrl-C waits for the current chunks and keeps complete ones
 _ATTEMPTS = 3
+_jitter = random.Random()  # of its own: a retry must not move the user's random numbers
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # a link could lead out of the cache
 
 
@@ -248,14 +250,14 @@ def _rest(
 
     A chunk is tried several times, unless its error is permanent.
     """
-    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+    from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
     from rllte.hub.store.remote import explain, is_permanent
 
     advance(len(data))
     patience = Retrying(
         stop=stop_after_attempt(_ATTEMPTS),
-        wait=wait_random_exponential(multiplier=0.5, max=4),
+        wait=lambda state: _jitter.uniform(0, min(2**state.attempt_number / 4, 4)),
         retry=retry_if_exception(lambda error: not is_permanent(error)),
         before=lambda _: advance(0),  # raises if the download was stopped
         reraise=True,
