@@ -77,16 +77,16 @@ class Demonstrations(Mapping[str, dict[str, npt.NDArray[Any]]]):
             self._file = tables.open_parquet(data)
             self.metadata: dict[str, Any] = _metadata(self._file, name)
             total = _checked_episodes(self._file, name, self.metadata)
-        if num_episodes is not None and (
-            not isinstance(num_episodes, (int, np.integer)) or isinstance(num_episodes, bool)
-        ):
+        if num_episodes is None:
+            num_episodes = total
+        if not isinstance(num_episodes, (int, np.integer)) or isinstance(num_episodes, bool):
             raise HubError(f"num_episodes is {num_episodes!r}; expected a whole number from 1 to {total}.")
-        if num_episodes is not None and not 1 <= num_episodes <= total:
+        if not min(1, total) <= num_episodes <= total:
             raise HubError(
                 f"num_episodes is {num_episodes}; {name} has {total}. Make more with: rllte-hub demonstrate "
                 f"{self.metadata.get('cell')} --level {self.metadata.get('level')} -n {max(num_episodes, 1)}"
             )
-        self._episodes = range(total if num_episodes is None else num_episodes)
+        self._episodes = range(num_episodes)
 
     def __repr__(self) -> str:
         returns = self.returns

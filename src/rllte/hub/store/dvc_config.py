@@ -27,7 +27,7 @@ _IGNORED = {
 }  # fmt: skip
 """Options about writing, speed and layout. Reading by hash does not need them, so they are ignored.
 ``use_ssl`` could only send the user's keys in plain text."""
-_ANY, _VALUES = re.compile(r".*"), {"region": re.compile(r"[a-z0-9-]{1,63}")}
+_REGION = re.compile(r"[a-z0-9-]{1,63}")
 _MAX_CHARS, _MAX_LINE = 2**16, 2**10
 """Largest lengths of a repository's ``.dvc/config`` and of a line in it. Long lines take ConfigObj long."""
 
@@ -111,9 +111,8 @@ def _read_repository(path: Path, where: str) -> tuple[str | None, dict[str, dict
             raise HubError(
                 f"{where}: .dvc/config is too long, or has a line of more than {_MAX_LINE} characters."
             )
-        sections = ConfigObj(
-            lines, interpolation=False, list_values=False
-        ).dict()  # lists take exponential time
+        # reading lists takes ConfigObj exponential time
+        sections = ConfigObj(lines, interpolation=False, list_values=False).dict()
     except FileNotFoundError:
         return None, {}
     except (ConfigObjError, ValueError, RecursionError) as error:
@@ -158,7 +157,7 @@ def _allowed(options: dict[str, Any], name: str, where: str, by_name: bool) -> d
         )
     allowed = _ALLOWED.get(scheme, _ALLOWED_BY_NAME)
     for option, value in options.items():
-        if option in allowed and isinstance(value, str) and _VALUES.get(option, _ANY).fullmatch(value):
+        if option in allowed and isinstance(value, str) and (option != "region" or _REGION.fullmatch(value)):
             continue
         if option not in _IGNORED:
             raise HubError(
