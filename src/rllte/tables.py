@@ -16,6 +16,7 @@ import pyarrow.parquet  # noqa: F401  # as pa.parquet
 from rllte.errors import HubError
 from rllte.files import write_bytes
 from rllte.names import Cell
+from rllte.parquet_pages import check_pages
 
 CURVES = pa.schema(
     [
@@ -40,6 +41,9 @@ SCORES = pa.schema(
 
 MAX_ROWS = 10_000_000
 """The largest number of rows that is read, because a small file can claim to hold billions of rows."""
+
+_MAX_BYTES = 2**28
+_MAX_TEXT = 256
 
 
 def to_parquet(table: pa.Table, metadata: Mapping[str, str] | None = None) -> bytes:
@@ -74,7 +78,7 @@ def read_parquet(
 
     Raises:
         HubError: The bytes are not a Parquet file, or the table has other columns, missing values or too many
-            rows.
+            rows, or is larger than tables of so many rows are.
     """
     with _opened(data, name) as file:
         found = file.schema_arrow
@@ -82,10 +86,29 @@ def read_parquet(
             raise HubError(f"{name} has columns {found.names}; expected {schema.names} and their types.")
         if file.metadata.num_rows > MAX_ROWS:
             raise HubError(f"{name} has {file.metadata.num_rows:,} rows; the limit is {MAX_ROWS:,}.")
-        table = open_parquet(data, dictionaries).read(columns, use_threads=False)
+        check_pages(data, file.metadata, range(file.num_row_groups), _MAX_BYTES, MAX_ROWS)
+        texts = [field.name for field in schema if pa.types.is_string(field.type)]
+        table = open_parquet(data, texts).read(columns, use_threads=False)
+        table = _with_texts(table, [text for text in texts if text not in dictionaries], schema, name)
     for column_name in table.column_names:
         if count := table.column(column_name).null_count:
             raise HubError(f"{name}: column {column_name} has {count} missing values.")
+    return table
+
+
+def _with_texts(table: pa.Table, texts: Sequence[str], schema: pa.Schema, name: str) -> pa.Table:
+    """Return a table with some of its dictionaries as texts, after checking that all texts are short."""
+    for i, column_name in enumerate(table.column_names):
+        values = table.column(i)
+        if not pa.types.is_dictionary(values.type):
+            continue
+        for chunk in values.chunks:
+            if max(map(len, chunk.dictionary.to_pylist()), default=0) > _MAX_TEXT:
+                raise HubError(
+                    f"{name}: a text of column {column_name} has more than {_MAX_TEXT} characters."
+                )
+        if column_name in texts:
+            table = table.set_column(i, schema.field(column_name), values.cast(pa.string()))
     return table
 
 

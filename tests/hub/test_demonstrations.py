@@ -266,6 +266,12 @@ def test_missing_values_and_rows_out_of_order_are_an_error():
             Demonstrations(buffer.getvalue(), "bad")[0]
 
 
+def test_an_action_with_more_numbers_than_actions_have_is_not_unpacked():
+    data = file_of([[[0.0], [1.0]]], [[[0.0] * 1000]], dtype="float32")
+    with pytest.raises(HubError, match=r"column action\.list\.element has more than 128 values"):
+        Demonstrations(data, "bad")[0]
+
+
 def test_demonstrations_are_pulled_and_verified_like_other_artifacts(hub, tmp_path):
     run("pull", str(CELL), "--kind", "demonstrations", "--local-dir", tmp_path)
     for level in LEVELS:

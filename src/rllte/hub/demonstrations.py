@@ -13,6 +13,7 @@ import pyarrow.parquet
 
 from rllte import tables
 from rllte.errors import HubError
+from rllte.parquet_pages import check_pages
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +26,7 @@ _MAX_FRAME_BYTES = 2**22
 _MAX_STACK = 64
 _MAX_ROWS = 1_000_000  # of one episode
 _MAX_EPISODE_BYTES = 2**31  # of its stacked observations
+_MAX_ACTION_DIM = 64
 _COLUMNS = ("episode", "step", "observation", "action", "reward", "terminated", "truncated")
 
 
@@ -72,7 +74,7 @@ class Demonstrations(Mapping[str, dict[str, npt.NDArray[Any]]]):
         Raises:
             HubError: The file does not hold demonstrations, or has fewer episodes.
         """
-        self._name, self._stack = name, stack
+        self._name, self._stack, self._data = name, stack, data
         with tables.readable(name):
             self._file = tables.open_parquet(data)
             self.metadata: dict[str, Any] = _metadata(self._file, name)
@@ -153,7 +155,12 @@ class Demonstrations(Mapping[str, dict[str, npt.NDArray[Any]]]):
         return {key: torch.from_numpy(np.concatenate(part)).to(device) for key, part in parts.items()}
 
     def _read(self, number: int) -> dict[str, npt.NDArray[Any]]:
+        rows = self._file.metadata.row_group(number).num_rows
+        row_bytes = self._file.schema_arrow.field("observation").type.byte_width + 4 * _MAX_ACTION_DIM
         with tables.readable(self._name):
+            check_pages(
+                self._data, self._file.metadata, [number], 2 * rows * row_bytes, rows * _MAX_ACTION_DIM
+            )
             table = self._file.read_row_group(number, use_threads=False)
         num_steps = len(table) - 1
         steps, episodes = (self._values(table, name, number) for name in ("step", "episode"))
