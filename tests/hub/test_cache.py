@@ -238,6 +238,18 @@ def test_a_full_disk_is_a_clear_error_and_what_was_cached_stays(hub, small_disk,
     assert not any((small_disk / "parts").iterdir()), "the disk is not left full of a part"
 
 
+def test_a_disk_that_is_full_while_git_fetches_is_the_same_error(hub, small_disk, tmp_path, monkeypatch):
+    monkeypatch.setenv("RLLTE_HUB_CACHE", str(small_disk))
+    (tmp_path / "message").write_text(os.urandom(200_000).hex())
+    git(hub, "commit", "-q", "--allow-empty", "-F", str(tmp_path / "message"))
+    try:
+        with pytest.raises(HubError, match=r"git/.* cannot be written \(No space left on device\)"):
+            MiniGrid(hub.as_uri()).load_scores(**NAMES)
+        assert not list(small_disk.glob("git/*/objects/pack/tmp_*")), "the disk is not left full of a part"
+    finally:
+        git(hub, "reset", "-q", "--hard", "HEAD~1")
+
+
 def test_a_read_only_cache_loads_what_it_has(hub, small_disk, monkeypatch):
     monkeypatch.setenv("RLLTE_HUB_CACHE", str(small_disk))
     expected = MiniGrid().load_scores(**NAMES)

@@ -4,6 +4,7 @@ A repository is a folder or a URL. For a URL, the cache keeps a bare repository 
 are downloaded when they are needed, many in one request, if the server supports partial clones.
 """
 
+import errno
 import functools
 import hashlib
 import json
@@ -254,7 +255,15 @@ def _fetch(url: str, *what: str, settings: tuple[str, ...] = (), num_bytes: int 
     with writing_cache(mirror), locked(mirror.with_suffix(".lock")):
         limit_s = min(timeout_s() + num_bytes / _BYTES_PER_S, max(timeout_s(), _LONGEST_S))
         stdin = "\n".join(refs).encode()
-        _git(*given, *fetch, "origin", "--stdin", folder=str(mirror), stdin=stdin, limit_s=limit_s)
+        try:
+            _git(*given, *fetch, "origin", "--stdin", folder=str(mirror), stdin=stdin, limit_s=limit_s)
+        except GitError as error:
+            if os.strerror(errno.ENOSPC) in str(error):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+            raise
+        finally:
+            for part in (mirror / "objects/pack").glob("tmp_*"):  # of a fetch that was stopped
+                part.unlink(missing_ok=True)
 
 
 def _git(
