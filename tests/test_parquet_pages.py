@@ -72,7 +72,7 @@ def test_a_column_with_more_values_than_allowed_is_refused():
 def test_a_header_that_is_no_header_is_an_error():
     data = curves()
     start = 4  # after the file's magic number
-    for wrong in (b"\xff" * 8, b"\x00" * 8, b"\x1c" * 8):
+    for wrong in (b"\xff" * 8, b"\x00" * 8, b"\x1c" * 8, b"\x21\x11\x00" * 3):
         with pytest.raises(OSError, match="the page at byte 4 has no readable header"):
             check(data[:start] + wrong + data[start + 8 :], 2**20)
 

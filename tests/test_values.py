@@ -85,7 +85,7 @@ def test_what_is_asked_for_has_the_right_type(agent, tmp_path):
         with pytest.raises(HubError, match="write two different numbers"):
             MiniGrid().load_score_matrix("ppo", env_ids=["Empty-5x5-v0"], normalize={"Empty-5x5-v0": bounds})
     for name in ("env_id", "agent"):
-        with pytest.raises(HubError, match=f"{name} is 5; expected a text"):
+        with pytest.raises(HubError, match=f"{name} is 5; expected a string"):
             load_references("minigrid", **{name: 5})
 
 

@@ -25,7 +25,7 @@ _DELTA_BYTE_ARRAY = 7
 def check_pages(
     data: bytes, metadata: "pa.parquet.FileMetaData", groups: Iterable[int], max_bytes: int, max_values: int
 ) -> None:
-    """Check that row groups unpack to no more than some bytes, and each of their columns to so many values.
+    """Check the unpacked size of row groups, and the number of values of each of their columns.
 
     Args:
         data: The bytes of the file.
@@ -51,7 +51,7 @@ def check_pages(
 
 
 def _pages(data: bytes, chunk: "pa.parquet.ColumnChunkMetaData") -> Iterator[tuple[int, int]]:
-    """Yield each page's unpacked size in bytes, and how many values of the rows it holds."""
+    """Yield each page's unpacked size in bytes and its number of values, which is 0 for a dictionary."""
     # a column without values has a dictionary and no data; then the offset of its data is 0
     offsets = [chunk.data_page_offset, chunk.dictionary_page_offset if chunk.has_dictionary_page else None]
     start = min(filter(None, offsets), default=0)
@@ -63,22 +63,26 @@ def _pages(data: bytes, chunk: "pa.parquet.ColumnChunkMetaData") -> Iterator[tup
 
 
 def _header(data: bytes, start: int) -> tuple[dict[Any, Any], int]:
-    """Return the header of the page at a position, and where it ends; ``"values"`` are those of its rows."""
+    """Return the header of the page at a position, with its number of values as ``"values"``, and its end."""
     try:
         header, end = _struct(data, start, 0)
         sizes = header[_UNPACKED_SIZE], header[_PACKED_SIZE]
         kinds = [kind for kind in _ENCODINGS if kind in header]
         encodings = [header[kind][_ENCODINGS[kind]] for kind in kinds]
         header["values"] = sum(header[kind][_NUM_VALUES] for kind in kinds if kind != _DICTIONARY_PAGE)
+        smallest = min(*sizes, header["values"])
     except (IndexError, KeyError, TypeError):
         raise OSError(f"the page at byte {start:,} has no readable header") from None
-    if min(*sizes, header["values"]) < 0 or _DELTA_BYTE_ARRAY in encodings:
+    if smallest < 0 or _DELTA_BYTE_ARRAY in encodings:
         raise OSError(f"the page at byte {start:,} has sizes or an encoding that are not read")
     return header, end
 
 
 def _struct(data: bytes, i: int, depth: int) -> tuple[dict[Any, Any], int]:
-    """Return the fields of a struct by their numbers, those that are no numbers or structs as None."""
+    """Return the fields of a struct by field number, and its end.
+
+    The value of a field is None unless it is an integer or a struct.
+    """
     fields: dict[Any, Any] = {}
     number = 0
     while byte := data[i]:
@@ -105,7 +109,7 @@ def _struct(data: bytes, i: int, depth: int) -> tuple[dict[Any, Any], int]:
 
 
 def _varint(data: bytes, i: int) -> tuple[int, int]:
-    """Return the unsigned number at a position, seven bits in each byte, and where it ends."""
+    """Return the unsigned number at a position, seven bits in each byte, and its end."""
     value = shift = 0
     while True:
         byte = data[i]
@@ -117,6 +121,6 @@ def _varint(data: bytes, i: int) -> tuple[int, int]:
 
 
 def _integer(data: bytes, i: int) -> tuple[int, int]:
-    """Return the signed number at a position, and where it ends."""
+    """Return the signed number at a position, and its end."""
     value, i = _varint(data, i)
     return (value >> 1) ^ -(value & 1), i

@@ -1,5 +1,6 @@
 """The cache: what pull, verify and prune do with it, and what nothing does to what is outside."""
 
+import dataclasses
 import fcntl
 import itertools
 import json
@@ -16,7 +17,7 @@ from rllte.config import cache_dir
 from rllte.errors import HubError
 from rllte.files import locked, md5, sha256
 from rllte.hub import MiniGrid
-from rllte.hub.store import cache, maintenance, source
+from rllte.hub.store import cache, maintenance, source, table_archive
 from rllte.hub.store.cache import cache_path
 from rllte.hub.store.remote import ObjectRemote
 from rllte.hub.store.source import make_source
@@ -275,6 +276,17 @@ def test_many_tables_of_one_agent_come_in_one_file(hub, monkeypatch):
     assert asked == [zipped.md5]
     for artifact in tables:
         assert cache_path(artifact).exists()
+
+
+def test_models_and_videos_do_not_fetch_the_tables_of_their_agent(hub, monkeypatch):
+    source = make_source()
+    model = artifact_of(RUNS[0].path("model"))
+    film = dataclasses.replace(model, kind="video", seed=None, path=CELL.path("video"))
+    monkeypatch.setattr("rllte.hub.store.table_archive.ENOUGH_CELLS", 1)
+    monkeypatch.setattr("rllte.hub.store.table_archive.ENOUGH_TABLES", 1)
+    for artifact in (model, film):
+        assert not table_archive.is_worthwhile(source, artifact)
+        assert table_archive.bundles(source, [artifact]) == []
 
 
 def test_a_damaged_file_of_tables_costs_only_time(hub, monkeypatch):

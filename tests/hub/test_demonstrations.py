@@ -266,6 +266,13 @@ def test_missing_values_and_rows_out_of_order_are_an_error():
             Demonstrations(buffer.getvalue(), "bad")[0]
 
 
+def test_an_empty_slice_has_a_text_and_no_tensors():
+    none = Demonstrations(SMALL, "small")[:0]
+    assert repr(none) == "Demonstrations(small: 0 episodes)"
+    with pytest.raises(HubError, match="small: this slice has no episodes"):
+        none.to_torch()
+
+
 def test_an_action_with_more_numbers_than_actions_have_is_not_unpacked():
     data = file_of([[[0.0], [1.0]]], [[[0.0] * 1000]], dtype="float32")
     with pytest.raises(HubError, match=r"column action\.list\.element has more than 128 values"):

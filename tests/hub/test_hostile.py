@@ -1,5 +1,6 @@
 """Repositories of strangers: nothing that they contain may run, send or fill anything."""
 
+import io
 import json
 import os
 import socket
@@ -10,6 +11,7 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from rllte import tables
@@ -487,6 +489,18 @@ def test_tables_that_are_not_rectangular_are_an_error(stranger, published_hub, c
     url = put(stranger, tables.to_parquet(change(rows_of(published_hub))))
     with pytest.raises(HubError, match=rf"data/.*/curves\.parquet.*{message}"):
         MiniGrid(url).load_curves(**NAMES)
+
+
+def test_a_split_that_no_row_has_is_passed_over(stranger, published_hub):
+    table = rows_of(published_hub)
+    texts = pa.array(["train", "eval", "unused"])
+    indices = pa.array([["train", "eval"].index(text) for text in table["split"].to_pylist()], pa.int32())
+    splits = pa.DictionaryArray.from_arrays(indices, texts)
+    table = table.set_column(1, "split", splits)
+    file = io.BytesIO()
+    pa.parquet.write_table(table, file, store_schema=False)
+    curves = MiniGrid(put(stranger, file.getvalue())).load_curves(**NAMES)
+    assert set(curves) == {"train", "eval"}
 
 
 def test_a_damaged_block_and_too_many_rows_are_an_error(stranger, published_hub, monkeypatch):

@@ -1,6 +1,7 @@
 """Which environments, options and seeds the settings of a cell give."""
 
 import dataclasses
+import shutil
 
 import pytest
 
@@ -12,7 +13,7 @@ from rllte.recipes.project import Project
 from rllte.seeding import env_seeds
 from rllte.stages.demonstrate import play_round
 from rllte.stages.evaluate import play
-from tests.conftest import ROOT
+from tests.conftest import ROOT, edit_yaml
 
 
 class Made(Exception):
@@ -101,6 +102,22 @@ def test_scores_are_played_with_seeds_of_their_own_in_as_many_environments_as_sh
     assert (count, seeds) == (num_envs, env_seeds(3, "score", 0, num_envs))
     curves = {seed for point in range(60) for seed in env_seeds(3, "curve", point, 10)}
     assert not curves & set(seeds)
+
+
+@pytest.mark.parametrize(
+    ("differs", "message"),
+    [
+        ({"env": {}}, "differs.train is missing"),
+        ({"env": {}, "train": {}, "evaluation": {}, "trian": {}}, "trian"),
+    ],
+)
+def test_a_key_under_differs_that_is_missing_or_unknown_is_an_error(tmp_path, differs, message):
+    shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines")
+    path = "pipelines/dmc/sac/params.yaml"
+    edit_yaml(tmp_path / path, lambda params: params.update(differs=differs))
+    with pytest.raises(HubError, match=message) as caught:
+        Project(tmp_path).train_settings("dmc", "sac")
+    assert path in str(caught.value)
 
 
 @pytest.mark.parametrize(

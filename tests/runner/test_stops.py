@@ -102,6 +102,16 @@ def test_the_first_signal_is_remembered_and_the_second_stops_at_once(number):
     assert signal.getsignal(number) is before
 
 
+def test_a_batch_under_nohup_outlives_its_terminal():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what nohup does
+    try:
+        with batch._Interrupts():
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_signal_before_anything_runs_stops_at_once():
     with batch._Interrupts(), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGTERM)

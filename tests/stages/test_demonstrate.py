@@ -12,12 +12,13 @@ from rllte.agent.evaluation import acting
 from rllte.errors import HubError, MissingArtifactError
 from rllte.files import sha256
 from rllte.hub.demonstrations import Demonstrations
+from rllte.hub.store.source import make_source
 from rllte.names import Cell, Dataset, Run
 from rllte.recipes.build import make_envs
 from rllte.recipes.project import Project
 from rllte.recipes.spec import DemonstrationSettings
 from rllte.stages import demonstrate as stage
-from tests.conftest import CELL, ROOT, RUNS
+from tests.conftest import CELL, ROOT, RUNS, edit_yaml
 
 pytestmark = pytest.mark.slow
 
@@ -131,6 +132,7 @@ def test_what_was_played_before_an_interruption_is_kept_and_the_bytes_are_the_sa
     spec, player, tmp_path, monkeypatch
 ):
     whole = play(spec, tmp_path, "expert", player)
+    shutil.rmtree(tmp_path / "scratch")
     rounds, make = [], stage.make_envs
 
     def interrupted(*arguments, **options):
@@ -144,7 +146,35 @@ def test_what_was_played_before_an_interruption_is_kept_and_the_bytes_are_the_sa
         play(spec, tmp_path, "expert", player)
     assert play(spec, tmp_path, "expert", player) == whole
     assert len(rounds) == 3, "the first round was not played again"
-    assert not (tmp_path / "scratch").exists()
+
+
+def test_what_was_played_is_kept_until_the_file_is_written(published_hub, tmp_path, monkeypatch):
+    root = shutil.copytree(published_hub, tmp_path / "hub")
+    edit_yaml(
+        root / "pipelines/minigrid/params.yaml",
+        lambda params: params["demonstrations"].update(num_episodes=2, num_envs=2),
+    )
+    dataset, write = Dataset(CELL, "random"), stage.write_bytes
+
+    def full(path, data):
+        if path == root / dataset.path:
+            raise OSError(28, "No space left on device")
+        write(path, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stage, "write_bytes", full)
+        with pytest.raises(OSError, match="No space left"):
+            stage.demonstrate(root, dataset)
+    monkeypatch.setattr(stage, "make_envs", None)  # nothing is played again
+    stage.demonstrate(root, dataset)
+    assert (root / dataset.path).exists()
+    assert not list(root.glob("scratch/demonstrations/*/*/*/*"))
+
+
+def test_noise_for_a_level_without_noise_is_an_error(published_hub, tmp_path):
+    source = make_source(published_hub)
+    with pytest.raises(HubError, match=r"noise is 0\.5, but the level is expert\. Leave it out"):
+        stage.demonstrate_on_demand(source, Dataset(CELL, "expert"), tmp_path / "d.parquet", noise=0.5)
 
 
 def test_a_cell_whose_files_are_not_here_and_a_level_that_it_lacks_are_errors(published_hub, tmp_path):

@@ -72,7 +72,7 @@ class PhasicNetwork(nn.Module):
 
 
 class PPG(OnPolicyAgent):
-    """An on-policy agent whose policy and value function share features but train in separate phases."""
+    """PPO with separate networks for policy and values, and a phase that distils values into the policy's."""
 
     Config = PPGConfig
     config: PPGConfig

@@ -2,8 +2,8 @@
 
 Paper: Burda et al., 2019, https://arxiv.org/abs/1810.12894. Reference code:
 openai/random-network-distillation for images, rll-research/url_benchmark for states. A predictor learns the
-outputs of a target network whose random weights stay as they are. Its error is large where observations are
-new, and is the reward.
+outputs of a fixed, randomly initialised target network. Its error, which is large for observations that it
+has not seen before, is the reward.
 
 This module differs from its references in three ways:
 

@@ -73,10 +73,15 @@ class Actor(nn.Module):
 
 
 def squashed_log_prob(noise: torch.Tensor, log_std: torch.Tensor, before_tanh: torch.Tensor) -> torch.Tensor:
-    """Return the log-probability of ``tanh(mean + exp(log_std) · noise)``, summed over the last axis.
+    """Return the log-probability ``(batch,)`` of ``tanh(mean + exp(log_std) · noise)``.
 
-    log(1 - tanh(u)²) is computed as 2 (log 2 - u - softplus(-2u)), which stays exact for large u
-    (Haarnoja et al., 2018, appendix C).
+    The term log(1 - tanh(u)²) (Haarnoja et al., 2018, appendix C) is computed as
+    2 (log 2 - u - softplus(-2u)), as in the reference code, which stays accurate for large u.
+
+    Args:
+        noise: The standard normal noise, ``(batch, action_dim)``.
+        log_std: The logarithm of the standard deviation, ``(batch, action_dim)``.
+        before_tanh: u, the sampled value before tanh, ``(batch, action_dim)``.
     """
     gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
     correction = 2 * (math.log(2) - before_tanh - F.softplus(-2 * before_tanh))

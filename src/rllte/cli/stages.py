@@ -1,6 +1,5 @@
 """Commands that the DVC stages of a checkout call."""
 
-import re
 from pathlib import Path
 
 import click
@@ -33,7 +32,9 @@ def evaluate(run: str) -> None:
 @click.command()
 @click.argument("name", metavar="RUN|CELL")
 @click.argument("target", metavar="[FILE|DIR]", required=False, type=click.Path(path_type=Path))
-@click.option("--format", "form", type=click.Choice(["onnx", "huggingface"]), help="Instead of TorchScript.")
+@click.option(
+    "--format", "form", type=click.Choice(["onnx", "huggingface"]), help="Write this format instead."
+)
 def export(name: str, target: Path | None, form: str | None) -> None:
     """Export the policy of RUN as TorchScript, in this checkout.
 
@@ -53,9 +54,9 @@ def export(name: str, target: Path | None, form: str | None) -> None:
         from rllte.hub.huggingface_folder import best_run, write_huggingface_folder
         from rllte.hub.onnx_export import write_onnx
     source = current_source()
-    cell_name, seed = re.fullmatch(r"(.*?)(/seed-[^/]*)?", name, re.DOTALL).groups()  # type: ignore[union-attr]
+    cell_name, marker, seed = name.partition("/seed-")
     cell = source.catalogue.cell(*cell_parts(cell_name))
-    run = Run.parse(f"{cell}{seed}") if seed else best_run(source, cell)
+    run = Run.parse(f"{cell}{marker}{seed}") if marker else best_run(source, cell)
     write = {"onnx": write_onnx, "huggingface": write_huggingface_folder}[form]
     write(source, run, target)
     click.echo(f"{target}: {run}", err=True)
@@ -73,9 +74,11 @@ def collect(cell: str) -> None:
 @click.command()
 @click.argument("name", metavar="CELL/LEVEL|CELL")
 @click.option("--level", type=click.Choice(LEVELS), help="Write a file of your own, at this level.")
-@click.option("-n", "--num-episodes", type=int, help="Its number of episodes.")
+@click.option("-n", "--num-episodes", type=int, help="Default: the benchmark's setting.")
 @click.option("--noise", type=float, help="The noise of the level noise: a probability, or a deviation.")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="ENV_ID-LEVEL.parquet.")
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="Default: ENV_ID-LEVEL.parquet."
+)
 @trust_repo
 def demonstrate(
     name: str,
@@ -92,7 +95,7 @@ def demonstrate(
     with requires_extra(_PURPOSE):
         from rllte.stages.demonstrate import demonstrate, demonstrate_on_demand
     if level is None:
-        if (num_episodes, noise, output) != (None, None, None):
+        if trust_repo or (num_episodes, noise, output) != (None, None, None):
             raise click.UsageError("name a --level")
         click.echo(demonstrate(this_folder(), Dataset.parse(name)), err=True)
         return

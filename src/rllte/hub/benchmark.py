@@ -42,10 +42,11 @@ def available(
         rev: The revision to list, as in ``Benchmark``.
 
     Returns:
-        Rows with ``benchmark``, ``agent``, ``env_id``, ``status``, ``scale``, ``num_train_steps``,
-        ``num_seeds``, ``seeds``, ``num_episodes`` of each seed, ``policy_mode`` (``"sampled"`` or
-        ``"deterministic"``), ``version`` and ``spec`` of the settings, the ``mean`` score over all seeds, and
-        the 95 % ``interval`` of that mean over seeds by Student's t (None with one seed).
+        Rows with ``benchmark``, ``agent``, ``env_id``, ``status``, ``scale``, ``num_train_steps`` and
+        ``num_seeds``. Rows of available cells also have ``seeds``, ``num_episodes`` of each seed,
+        ``policy_mode`` (``"sampled"`` or ``"deterministic"``), ``version`` and ``spec`` of the settings, the
+        ``mean`` score over all seeds, the 95 % ``interval`` of that mean over seeds by Student's t (None with
+        one seed), and some a ``note``.
 
     Raises:
         UnknownNameError: No cell, available or planned, has one of these names, or there is no such status.
@@ -146,7 +147,7 @@ class Benchmark:
 
         Raises:
             UnknownNameError: There is no such agent, env_id or split.
-            MissingArtifactError: A cell is planned, or its file cannot be had.
+            MissingArtifactError: A cell is planned, or its file cannot be downloaded.
             HubError: The agent has no available cell, or an environment has no bounds.
         """
         from rllte.hub.references import load_bounds
@@ -201,7 +202,7 @@ class Benchmark:
 
         Raises:
             UnknownNameError: There is no such env_id, level or agent.
-            MissingArtifactError: The demonstrations are planned, or their file cannot be had.
+            MissingArtifactError: The demonstrations are planned, or their file cannot be downloaded.
             HubError: There are fewer episodes, or the file is damaged.
         """
         from rllte.hub.demonstrations import Demonstrations
@@ -312,8 +313,11 @@ def _read_table(data: bytes, kind: str, cell: Cell) -> "dict[str, _Split]":
         raise HubError(f"{path} has {len(texts):,} splits; the limit is {_MAX_SPLITS}.")
     number, splits = tables.column(names.indices), {}
     for i, name in enumerate(texts):
+        rows = number == i
+        if not rows.any():  # a dictionary may contain texts that no row uses
+            continue
         seeds, steps, returns = (
-            tables.column(table[column])[number == i] for column in ("seed", axis, "episode_return")
+            tables.column(table[column])[rows] for column in ("seed", axis, "episode_return")
         )
         splits[name] = _by_seed(seeds, steps, returns, f"{path}: split {name!r}")
     for name in expected:

@@ -63,7 +63,7 @@ def compare(
 
     Raises:
         UnknownNameError: There is no such benchmark, agent, env_id or key of ``protocol``.
-        MissingArtifactError: A cell is planned, or its file cannot be had.
+        MissingArtifactError: A cell is planned, or its file cannot be downloaded.
         HubError: There are not two agents to compare, or no environment that all have.
         MissingExtraError: SciPy is not installed.
     """

@@ -13,6 +13,7 @@ import pyarrow.parquet
 
 from rllte import tables
 from rllte.errors import HubError
+from rllte.extras import requires_extra
 from rllte.parquet_pages import check_pages
 
 if TYPE_CHECKING:
@@ -45,12 +46,12 @@ def transitions_schema(frame_bytes: int, *, discrete: bool) -> pa.Schema:
 class Demonstrations(Mapping[str, dict[str, npt.NDArray[Any]]]):
     """Demonstrations as a mapping: ``episode_0``, ``episode_1`` and so on, each read when it is asked for.
 
-    An episode is a dict of arrays, where T is its length in agent steps:
+    An episode is a dict of arrays, where num_steps is its length in agent steps:
 
-    * ``observations``: ``(T + 1, *obs_shape)``; the last row is the true last observation.
-    * ``actions``: ``(T,)`` int64, or ``(T, action_dim)`` float32 in [-1, 1].
-    * ``rewards``: ``(T,)`` float32, those of the environment, neither clipped nor scaled.
-    * ``terminateds``, ``truncateds``: ``(T,)`` bool.
+    * ``observations``: ``(num_steps + 1, *obs_shape)``; the last row is the true last observation.
+    * ``actions``: ``(num_steps,)`` int64, or ``(num_steps, action_dim)`` float32 in [-1, 1].
+    * ``rewards``: ``(num_steps,)`` float32, those of the environment, neither clipped nor scaled.
+    * ``terminateds``, ``truncateds``: ``(num_steps,)`` bool.
 
     An episode can also be asked for by its position, ``demonstrations[0]``. A slice gives the demonstrations
     of those episodes.
@@ -83,16 +84,18 @@ class Demonstrations(Mapping[str, dict[str, npt.NDArray[Any]]]):
             num_episodes = total
         if not isinstance(num_episodes, (int, np.integer)) or isinstance(num_episodes, bool):
             raise HubError(f"num_episodes is {num_episodes!r}; expected a whole number from 1 to {total}.")
-        if not min(1, total) <= num_episodes <= total:
+        if num_episodes < 1:
+            raise HubError(f"num_episodes is {num_episodes}; {name} has {total}. Write 1 to {total}.")
+        if num_episodes > total:
             raise HubError(
                 f"num_episodes is {num_episodes}; {name} has {total}. Make more with: rllte-hub demonstrate "
-                f"{self.metadata.get('cell')} --level {self.metadata.get('level')} -n {max(num_episodes, 1)}"
+                f"{self.metadata.get('cell')} --level {self.metadata.get('level')} -n {num_episodes}"
             )
         self._episodes = range(num_episodes)
 
     def __repr__(self) -> str:
-        returns = self.returns
-        return f"Demonstrations({self._name}: {len(self)} episodes, mean return {returns.mean():.4g})"
+        mean = f", mean return {self.returns.mean():.4g}" if len(self) else ""
+        return f"Demonstrations({self._name}: {len(self)} episodes{mean})"
 
     def __len__(self) -> int:
         return len(self._episodes)
@@ -140,10 +143,20 @@ class Demonstrations(Mapping[str, dict[str, npt.NDArray[Any]]]):
             device: The PyTorch device of the tensors.
 
         Returns:
-            ``observations`` and ``next_observations`` ``(N, *obs_shape)``, ``actions``, ``rewards``,
-            ``terminateds`` and ``truncateds``, with the dtypes of the arrays.
+            Tensors by name, with the dtypes of the arrays; num_steps is the sum of ``lengths``:
+
+            * ``observations`` and ``next_observations``: ``(num_steps, *obs_shape)``.
+            * ``actions``: ``(num_steps,)`` or ``(num_steps, action_dim)``.
+            * ``rewards``, ``terminateds`` and ``truncateds``: ``(num_steps,)``.
+
+        Raises:
+            MissingExtraError: PyTorch is not installed.
+            HubError: There are no episodes, or the file is damaged.
         """
-        import torch
+        if not len(self):
+            raise HubError(f"{self._name}: this slice has no episodes.")
+        with requires_extra("Tensors need"):
+            import torch
 
         episodes = list(self.values())
         parts = {
@@ -158,6 +171,7 @@ class Demonstrations(Mapping[str, dict[str, npt.NDArray[Any]]]):
         rows = self._file.metadata.row_group(number).num_rows
         row_bytes = self._file.schema_arrow.field("observation").type.byte_width + 4 * _MAX_ACTION_DIM
         with tables.readable(self._name):
+            # an honest column without repetitions is stored plainly, and a dictionary at most doubles it
             check_pages(
                 self._data, self._file.metadata, [number], 2 * rows * row_bytes, rows * _MAX_ACTION_DIM
             )
@@ -249,6 +263,8 @@ def _metadata(file: pa.parquet.ParquetFile, name: str) -> dict[str, Any]:
 
 def _checked_episodes(file: pa.parquet.ParquetFile, name: str, metadata: dict[str, Any]) -> int:
     """Return the number of episodes, after checking that each has rows, and not too many."""
+    if not file.num_row_groups:
+        raise HubError(f"{name} has no episodes.")
     itemsize = np.dtype(metadata["dtype"]).itemsize
     row_bytes = math.prod(metadata["frame_shape"]) * itemsize * metadata["stack_size"]
     limit = min(_MAX_ROWS, _MAX_EPISODE_BYTES // row_bytes)

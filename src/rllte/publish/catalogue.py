@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from rllte import tables
 from rllte.errors import HubError
@@ -44,14 +45,14 @@ def build_catalogue(root: Path) -> None:
     pipelines: dict[str, dict[str, Any]] = {}
     project = Project(root)
     for benchmark, agent in project.pipelines():
-        support, published = project.support(benchmark), dict[Cell, list[Run]]()
+        support, collected_runs = project.support(benchmark), dict[Cell, list[Run]]()
         if (root / f"pipelines/{benchmark}/{agent}/dvc.yaml").exists():
             pipelines[f"{benchmark}/{agent}"] = _settings(project, benchmark, agent)
-            published = collected(project, benchmark, agent)
+            collected_runs = collected(project, benchmark, agent)
         locked = recorded_outputs(root, benchmark, agent)
         for env_id in support.env_ids:
             cell = Cell(benchmark, agent, env_id)
-            runs = published.get(cell, [])
+            runs = collected_runs.get(cell, [])
             artifacts += [_artifact(root, owner, kind, locked) for owner, kind in _files(cell, runs)]
             cells.append(_available(project, cell, runs) if runs else _planned(cell, support))
         artifacts += _bundle(root, benchmark, agent) + _datasets(project, benchmark, agent, locked)
@@ -206,12 +207,12 @@ def _names(cell: Cell) -> dict[str, Any]:
     return {"benchmark": cell.benchmark, "agent": cell.agent, "env_id": cell.env_id}
 
 
-def _returns(root: Path, run: Run) -> Any:
+def _returns(root: Path, run: Run) -> npt.NDArray[np.float64]:
     path = run.path("scores")
     return tables.read_eval_scores((root / path).read_bytes(), path)[1].astype(np.float64)
 
 
-def _summary(values: Any, samples: Any) -> tuple[float, list[float]]:
+def _summary(values: npt.NDArray[np.float64], samples: npt.NDArray[np.float64]) -> tuple[float, list[float]]:
     low, high = mean_interval(samples)
     return round(float(values.mean()), 4), [round(float(low), 4), round(float(high), 4)]
 

@@ -24,6 +24,7 @@ from rllte.recipes.schema import (
     BenchmarkParams,
     CellLine,
     DatasetLine,
+    Differs,
     ListedRuns,
     Release,
     ReleaseCell,
@@ -139,21 +140,26 @@ class Project:
         own = self.agent(cell.benchmark, cell.agent)
         return {**(own.paper if scale == "paper" else {}), **own.by_env.get(cell.env_id, {})}
 
+    def _differs(self, benchmark: str, agent: str) -> Differs:
+        where = f"pipelines/{benchmark}/{agent}/params.yaml: differs"
+        differs: Differs = checked(Differs, self.agent(benchmark, agent).differs, where)
+        return differs
+
     def env_options(self, benchmark: str, agent: str) -> dict[str, Any]:
         """Return the environment options for each purpose, including those that differ for the agent."""
-        shared, own = self.benchmark(benchmark), self.agent(benchmark, agent)
-        if not own.differs["env"]:
+        shared, own = self.benchmark(benchmark), self._differs(benchmark, agent)
+        if not own.env:
             return shared.env
         purposes = dict.fromkeys(["training", "evaluation", *shared.env])
-        return {purpose: {**shared.env.get(purpose, {}), **own.differs["env"]} for purpose in purposes}
+        return {purpose: {**shared.env.get(purpose, {}), **own.env} for purpose in purposes}
 
     def train_settings(self, benchmark: str, agent: str) -> dict[str, Any]:
         """Return the settings of training, including those that differ for the agent."""
-        return {**self.benchmark(benchmark).train, **self.agent(benchmark, agent).differs["train"]}
+        return {**self.benchmark(benchmark).train, **self._differs(benchmark, agent).train}
 
     def evaluation_settings(self, benchmark: str, agent: str) -> dict[str, Any]:
         """Return the settings of evaluation, including those that differ for the agent."""
-        return {**self.benchmark(benchmark).evaluation, **self.agent(benchmark, agent).differs["evaluation"]}
+        return {**self.benchmark(benchmark).evaluation, **self._differs(benchmark, agent).evaluation}
 
     def demonstration_settings(self, benchmark: str) -> DemonstrationSettings:
         """Return how the demonstrations of a benchmark are made."""
@@ -178,7 +184,7 @@ class Project:
 
     def resources(self, benchmark: str, agent: str) -> Resources:
         """Return the resources of a node that a run of an agent needs."""
-        own = self.agent(benchmark, agent).differs.get("resources", {})
+        own = self._differs(benchmark, agent).resources
         where = f"pipelines/{benchmark}/**/params.yaml: resources"
         resources: Resources = checked(Resources, {**self.benchmark(benchmark).resources, **own}, where)
         return resources

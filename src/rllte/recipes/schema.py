@@ -73,6 +73,23 @@ class BenchmarkParams:
 
 
 @dataclass(frozen=True)
+class Differs:
+    """``differs`` in an agent's params.yaml: the settings that override those of its benchmark.
+
+    Attributes:
+        env: The options of the environments, for every purpose.
+        train: How training is run and evaluated.
+        evaluation: How final scores are made.
+        resources: What a run needs of a node.
+    """
+
+    env: dict[str, Any]
+    train: dict[str, Any]
+    evaluation: dict[str, Any]
+    resources: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class AgentParams:
     """``pipelines/<benchmark>/<agent>/params.yaml``: the settings of one agent on a benchmark.
 
@@ -80,8 +97,7 @@ class AgentParams:
         agent: The name of the agent.
         version: The version of the agent's behaviour. It is raised when results change.
         source: Where the hyper-parameters come from.
-        differs: The settings that override those of the benchmark: ``env`` (for every purpose), ``train``,
-            ``evaluation`` and ``resources``.
+        differs: The settings that override those of the benchmark, see ``Differs``.
         hyperparameters: The hyper-parameters of the published scale.
         by_env: The hyper-parameters that differ for single environments, at both scales, by env_id.
         paper: The hyper-parameters that differ at the paper scale.

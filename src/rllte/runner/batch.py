@@ -13,8 +13,7 @@ from typing import Any
 
 from rllte.errors import HubError
 from rllte.recipes.project import Project
-from rllte.runner import dvc_records as record
-from rllte.runner import ray_tasks as runner
+from rllte.runner import dvc_records, ray_tasks
 from rllte.runner.additions import (
     Lines,
     add_lines,
@@ -118,7 +117,7 @@ def run_batch(root: Path, options: Options) -> Summary:
             works = added.in_order(stale_work(project, plan, wanted, options.threads))
             workspace = _workspace(root, options)
             summary, entries = _execute(root, works, workspace, options, interrupts)
-            unfinished &= {work.cell for work in works if _missing(work, entries)}
+            unfinished &= {work.cell for work in works if _is_unfinished(work, entries)}
         finally:
             remove_lines(project, added.of(unfinished))
         _record(root, works, entries, workspace, added.of(unfinished))
@@ -141,7 +140,7 @@ def _execute(
     total = sum(len(work.tasks) for work in works)
     interrupts.finish_first = True  # from here on, the results of finished tasks must reach the locks
     with Display(total) as display:
-        outcomes = runner.execute(
+        outcomes = ray_tasks.execute(
             works,
             workspace,
             known,
@@ -159,8 +158,8 @@ def _execute(
     return summary, done
 
 
-def _missing(work: Work, entries: dict[str, str]) -> list[str]:
-    return [stage.address for task in work.tasks for stage in task.stages if stage.address not in entries]
+def _is_unfinished(work: Work, entries: dict[str, str]) -> bool:
+    return any(stage.address not in entries for task in work.tasks for stage in task.stages)
 
 
 def _locked(root: Path, works: list[Work]) -> dict[str, str]:
@@ -188,7 +187,7 @@ def _record(
     }
     if not finished:
         return
-    record.merge_entries(root, finished)
+    dvc_records.merge_entries(root, finished)
     workspace.collect(finished)
     tasks = [task for work in works for task in work.tasks]
     patiently(workspace.forget)(
@@ -206,7 +205,7 @@ def _make_catalogue(root: Path, workspace: Workspace, summary: Summary, interrup
     interrupts.finish_first = True
     try:
         list_tables(Project(root))
-        record.run_dvc(root, "repro", "--single-item", "dvc.yaml")
+        dvc_records.run_dvc(root, "repro", "--single-item", "dvc.yaml")
         workspace.share_tables()
     except HubError as error:
         summary.failed["dvc.yaml"] = str(error)
@@ -225,7 +224,7 @@ def _pull_recorded(root: Path, options: Options) -> None:
     reason = "the remote does not have all of them"
     print(f"Pulling the recorded files of {len(absent)} stages, which are not here.", file=sys.stderr)
     try:
-        record.pull(root, _targets(plan, absent), options.remote)
+        dvc_records.pull(root, _targets(plan, absent), options.remote)
     except ConnectionError as error:
         reason = str(error)
     if lost := Plan(root).lost():
@@ -252,7 +251,7 @@ def _targets(plan: Plan, absent: list[str]) -> list[str]:
 def _workspace(root: Path, options: Options) -> Workspace:
     if options.address is None or options.shared:
         return Checkout(root)
-    return OwnFolder.of(root, record.remote_for_nodes(root, options.remote))
+    return OwnFolder.of(root, dvc_records.remote_for_nodes(root, options.remote))
 
 
 @contextmanager
@@ -304,8 +303,9 @@ class _Interrupts:
         self.asked = True
 
     def __enter__(self) -> "_Interrupts":
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        self._before = {number: signal.signal(number, self._take) for number in numbers}
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
+                self._before[number] = signal.signal(number, self._take)
         return self
 
     def __exit__(self, *_: object) -> None:

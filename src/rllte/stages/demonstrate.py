@@ -1,6 +1,7 @@
 """Make demonstrations: play whole episodes, and write what was seen and done."""
 
 import io
+import itertools
 import json
 import math
 import shutil
@@ -35,7 +36,7 @@ from rllte.seeding import env_seeds
 from rllte.torch_setup import torch_threads
 
 _COMPRESSION_LEVEL = 19
-"""Of finished files. Frames take up to half as many bytes as at level 9, and are much slower to write."""
+"""Of finished files: frames take as little as half the bytes of level 9, but writing is much slower."""
 
 _PARQUET: dict[str, Any] = {
     "compression": "zstd",
@@ -54,7 +55,7 @@ class Player:
     Attributes:
         run: The run.
         model: The bytes of its model.
-        mean_score: The mean of its published scores.
+        mean_score: The mean of the run's scores.
     """
 
     run: Run
@@ -70,6 +71,7 @@ def demonstrate(root: Path, dataset: Dataset) -> str:
 
     Raises:
         MissingArtifactError: The models or the scores of the cell are not here.
+        HubError: The level does not fit the cell's agent.
     """
     project = Project(root)
     settings = project.demonstration_settings(dataset.cell.benchmark)
@@ -81,6 +83,7 @@ def demonstrate(root: Path, dataset: Dataset) -> str:
     scratch = root / f"scratch/demonstrations/{dataset}"
     data = make_demonstrations(project.spec(dataset.cell), dataset.level, player, settings, scratch)
     write_bytes(root / dataset.path, data)
+    shutil.rmtree(scratch, ignore_errors=True)
     return f"{dataset}: {summary(data)}"
 
 
@@ -93,13 +96,13 @@ def demonstrate_on_demand(
     *,
     trust_repo: bool = False,
 ) -> str:
-    """Write demonstrations by a published model to a file; return one line that sums them up.
+    """Write demonstrations by a model of the hub to a file; return one line that sums them up.
 
-    The first episodes are those of the published demonstrations. What an interrupted attempt has played
+    The first episodes are those of the hub's demonstrations. What an interrupted attempt has played
     stays beside the file, and is not played again.
 
     Args:
-        source: Where the cell is published. Demonstrations of the level ``"random"`` need no model.
+        source: The source of the cell. Demonstrations of the level ``"random"`` need no model.
         dataset: The cell and the level.
         path: The file to write.
         num_episodes: The number of episodes; the default is the benchmark's setting.
@@ -107,14 +110,18 @@ def demonstrate_on_demand(
         trust_repo: The same as in ``load_models``.
 
     Raises:
-        MissingArtifactError: The cell is planned, or its model cannot be had.
-        HubError: A number is out of its range.
+        MissingArtifactError: The cell is planned, or its model cannot be downloaded.
+        HubError: A number is out of its range, or the level does not fit the cell's agent.
     """
     project, cell = Project(source.root), dataset.cell
 
     def read(owner: Cell | Run, kind: str) -> bytes:
         return fetch(source, source.catalogue.artifact(owner, kind))
 
+    if noise is not None and dataset.level != "noise":
+        raise HubError(
+            f"noise is {noise}, but the level is {dataset.level}. Leave it out, or take the level noise."
+        )
     changes: dict[str, Any] = {"num_episodes": num_episodes, "noise": noise}
     settings = project.demonstration_settings(cell.benchmark)
     settings = replace(settings, **{key: value for key, value in changes.items() if value is not None})
@@ -124,6 +131,7 @@ def demonstrate_on_demand(
     spec = project.spec(cell)
     data = make_demonstrations(spec, dataset.level, player, settings, scratch, trust_repo=trust_repo)
     write_bytes(path, data)
+    shutil.rmtree(scratch, ignore_errors=True)
     return f"{path}: {summary(data)}"
 
 
@@ -165,7 +173,7 @@ def make_demonstrations(
         level: The level: ``"random"``, ``"expert"``, ``"noise"`` or ``"exploration"``.
         player: The run whose model plays; None for ``"random"``.
         settings: The number of episodes and how they are played.
-        scratch: A folder for the episodes that are finished. It is removed in the end.
+        scratch: A folder for finished episodes. The caller removes it when the file is written.
         trust_repo: The same as in ``load_models``.
 
     Raises:
@@ -193,22 +201,20 @@ def make_demonstrations(
         if not part.exists():
             with torch_threads(settings.num_threads):
                 round_seeds = seeds[start : start + settings.num_envs]
-                episodes, frames = play_round(spec, level, model, settings.noise, round_seeds)
+                episodes, frame_facts = play_round(spec, level, model, settings.noise, round_seeds)
             numbers = range(start, settings.num_episodes)
-            write_bytes(part, _file(map(_table, numbers, episodes), frames, compression_level=1))
+            write_bytes(part, _file(map(_table, numbers, episodes), frame_facts, compression_level=1))
         bar.update(min(settings.num_envs, settings.num_episodes - start))
         parts.append(tables.open_parquet(part.read_bytes()))
     bar.close()
-    frames = json.loads(parts[0].metadata.metadata[METADATA.encode()])
+    frame_facts = json.loads(parts[0].metadata.metadata[METADATA.encode()])
     groups = (part.read_row_group(i) for part in parts for i in range(part.num_row_groups))
-    facts |= {**frames, "env_seeds": seeds[: settings.num_episodes]}
-    data = _file(groups, facts, _COMPRESSION_LEVEL)
-    shutil.rmtree(scratch, ignore_errors=True)
-    return data
+    facts |= {**frame_facts, "env_seeds": seeds[: settings.num_episodes]}
+    return _file(groups, facts, _COMPRESSION_LEVEL)
 
 
 def _facts(spec: Spec, level: str, player: Player | None, settings: DemonstrationSettings) -> dict[str, Any]:
-    """Return how demonstrations are made: all that their bytes depend on, and what their readers ask."""
+    """Return the facts on which the bytes of a file depend, and those that its readers need."""
     by_model = {}
     if player is not None:
         by_model = {
@@ -315,7 +321,7 @@ def _actor(
     noise: float,
     generator: torch.Generator,
 ) -> Act:
-    """Return what chooses the actions of a level."""
+    """Return the function from observations to actions for a level."""
 
     def random(num_envs: int) -> torch.Tensor:
         if isinstance(space, gym.spaces.Discrete):
@@ -359,18 +365,15 @@ def _table(number: int, episode: Episode) -> pa.Table:
 def _file(episodes: Iterable[pa.Table], facts: Mapping[str, Any], compression_level: int) -> bytes:
     """Return a Parquet file with a row group for each episode; its metadata has the facts and the returns."""
     buffer, returns, lengths = io.BytesIO(), list[float](), list[int]()
-    writer = None
-    for table in episodes:
-        if writer is None:
-            writer = pa.parquet.ParquetWriter(
-                buffer, table.schema, compression_level=compression_level, **_PARQUET
-            )
-        writer.write_table(table, row_group_size=len(table))
-        rewards = tables.column(table["reward"].slice(0, len(table) - 1).combine_chunks())
-        returns.append(round(float(rewards.sum(dtype=np.float64)), 6))
-        lengths.append(len(rewards))
-    assert writer is not None, "there is at least one episode"
-    text = json.dumps({**facts, "returns": returns, "lengths": lengths}, sort_keys=True)
-    writer.add_key_value_metadata({METADATA: text})
-    writer.close()
+    episodes = iter(episodes)
+    first = next(episodes)
+    options = {**_PARQUET, "compression_level": compression_level}
+    with pa.parquet.ParquetWriter(buffer, first.schema, **options) as writer:
+        for table in itertools.chain([first], episodes):
+            writer.write_table(table, row_group_size=len(table))
+            rewards = tables.column(table["reward"].slice(0, len(table) - 1).combine_chunks())
+            returns.append(round(float(rewards.sum(dtype=np.float64)), 6))
+            lengths.append(len(rewards))
+        text = json.dumps({**facts, "returns": returns, "lengths": lengths}, sort_keys=True)
+        writer.add_key_value_metadata({METADATA: text})
     return buffer.getvalue()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 2 * 2**20  # bytes for each request; Ctrl-C waits for the current chunks and keeps complete ones
 _ATTEMPTS = 3
-_jitter = random.Random()  # of its own: a retry must not move the user's random numbers
+_jitter = random.Random()  # not the global one: a retry must not change the user's random numbers
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # a link could lead out of the cache
 
 
@@ -45,7 +45,7 @@ def fetch(source: Source, artifact: Artifact) -> bytes:
 
 
 def fetch_all(source: Source, artifacts: Iterable[Artifact], description: str = "fetch") -> int:
-    """Download artifacts into the cache, several at once, and return the number of bytes downloaded.
+    """Download artifacts into the cache, several at once; return the size of those that were not here.
 
     Artifacts that are in the checkout or in DVC's cache are not downloaded and not copied: loads read them
     from there. If the repository has one zip with many of the tables, the zip is downloaded instead of single
@@ -202,7 +202,8 @@ def _download(
             return data
         try:
             data = _complete(remote, artifact, file, advance)
-            if keep:  # where locks do nothing, another process may have written to the same part
+            if keep:
+                # not by renaming the part: where locks do nothing, another process may have written to it
                 write_bytes(cache_path(artifact), data)
             part.unlink(missing_ok=True)
         except HubError:

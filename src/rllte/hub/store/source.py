@@ -99,7 +99,11 @@ def make_source(
             checkout that this package runs from.
         rev: A tag, branch or commit.
         remote: The name of a remote in the repository's DVC settings.
+
+    Raises:
+        HubError: An argument is neither a string nor a path, or has characters that no name can have.
     """
+    rev, remote = rev or os.environ.get("RLLTE_HUB_REV"), remote or os.environ.get("RLLTE_HUB_REMOTE")
     try:
         text: Any = os.fspath(
             os.environ.get("RLLTE_HUB_REPO") or own_checkout() if repo in (None, "") else repo
@@ -110,12 +114,11 @@ def make_source(
         raise HubError(f"repo is {repo!r}; expected the folder of a checkout or a git URL.")
     for name, value in (("repo", text), ("rev", rev), ("remote", remote)):
         if not isinstance(value, (str, type(None))):
-            raise HubError(f"{name} is {value!r}; expected a text.")
+            raise HubError(f"{name} is {value!r}; expected a string.")
         if value and ("\0" in value or value.encode(errors="replace").decode() != value):
-            raise HubError(f"{name} is {value!r}; a name cannot have a NUL character or half of a character.")
+            raise HubError(f"{name} is {value!r}; a name cannot have a NUL character or a lone surrogate.")
     if not git.is_url(text):
         text = str(Path(text).expanduser().absolute())
-    rev, remote = rev or os.environ.get("RLLTE_HUB_REV"), remote or os.environ.get("RLLTE_HUB_REMOTE")
     return Source(text, rev or None, remote or None)
 
 
@@ -148,7 +151,7 @@ def _revision_folder(repo: str, commit: str, pin: bool) -> Path:
             raise HubError(f"{git.without_password(repo)} at {commit[:12]} has no {FILE}. It is not a hub.")
     if pin:
         git.remember(repo, commit, commit, "commit")
-    if not is_there:  # it is pinned by now: pruning beside this leaves it
+    if not is_there:  # only after pinning, so that pruning at the same time keeps the folder
         with writing_cache(folder):
             _write_folder(folder, {path: data for path, data in files.items() if _KEPT.fullmatch(path)})
     return folder

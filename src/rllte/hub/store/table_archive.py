@@ -47,7 +47,7 @@ def bundles(source: Source, artifacts: Iterable[Artifact]) -> list[tuple[Artifac
     """Return each zip that contains enough of these artifacts to be worth fetching, with those artifacts."""
     catalogue, wanted = source.catalogue, dict[tuple[str, str], list[Artifact]]()
     for artifact in artifacts:
-        if artifact.seed is None:
+        if _is_table(artifact):
             wanted.setdefault((artifact.benchmark, artifact.agent), []).append(artifact)
     pairs = (
         (catalogue.bundle(*names), tables) for names, tables in wanted.items() if len(tables) >= ENOUGH_TABLES
@@ -55,10 +55,14 @@ def bundles(source: Source, artifacts: Iterable[Artifact]) -> list[tuple[Artifac
     return [(zipped, tables) for zipped, tables in pairs if zipped is not None]
 
 
+def _is_table(artifact: Artifact) -> bool:
+    return artifact.seed is None and artifact.kind in ("curves", "scores")
+
+
 def is_worthwhile(source: Source, artifact: Artifact) -> bool:
     """Return whether enough cells of this agent were loaded that all of them should be fetched at once."""
     names = artifact.benchmark, artifact.agent
-    if artifact.env_id is None or artifact.seed is not None or source.catalogue.bundle(*names) is None:
+    if artifact.env_id is None or not _is_table(artifact) or source.catalogue.bundle(*names) is None:
         return False
     asked = _asked.setdefault((source, *names), set())
     asked.add(artifact.env_id)
