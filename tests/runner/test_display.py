@@ -41,3 +41,8 @@ def test_a_pipe_gets_a_line_when_a_run_goes_back_to_a_stage() -> None:
     assert _lines(train, evaluate, train, evaluate) == [
         f"a run on here: {stage}" for stage in ("train", "evaluate", "train", "evaluate")
     ]
+
+
+def test_a_budget_that_is_passed_by_its_last_update_leaves_no_negative_time() -> None:
+    row = {"node": "here", "stage": "train", "env_step": 1010, "num_train_steps": 1000, "rate": 0.1}
+    assert display.cells("a run", row)[-1] == "0:00:00"

@@ -69,7 +69,7 @@ def cells(name: str, row: dict[str, Any]) -> list[str]:
     """Return the texts of a row of the table; the text of an unknown value is empty."""
     step, total, rate = row.get("env_step"), row.get("num_train_steps"), row.get("rate")
     training = row["stage"] == "train"
-    left = (total - step) / rate if training and step is not None and total and rate else None
+    left = max(total - step, 0) / rate if training and step is not None and total and rate else None
     return [
         name,
         row["node"],
