@@ -36,7 +36,7 @@ def load_references(
     benchmark = benchmark_name(benchmark)
     for name, value in (("env_id", env_id), ("agent", agent)):
         if not isinstance(value, (str, type(None))):
-            raise HubError(f"{name} is {value!r}; expected a text.")
+            raise HubError(f"{name} is {value!r}; expected a string.")
     wanted = {"benchmark": benchmark, "env_id": env_id and env_name(benchmark, env_id), "agent": agent}
     return [
         row
