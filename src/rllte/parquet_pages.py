@@ -5,10 +5,11 @@ struct in Thrift's compact protocol (https://parquet.apache.org/docs/file-format
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet  # as pa.parquet
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet  # as pa.parquet
 
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY = range(1, 9)
 _STRUCT = 12
@@ -41,12 +42,12 @@ def check_pages(
     for group in groups:
         for i in range(metadata.num_columns):
             chunk = metadata.row_group(group).column(i)
-            num_values = 0
-            for num_bytes, count in _pages(data, chunk):
-                total, num_values = total + num_bytes, num_values + count
+            values_left = max_values
+            for num_bytes, num_values in _pages(data, chunk):
+                total, values_left = total + num_bytes, values_left - num_values
                 if total > max_bytes:
                     raise OSError(f"it unpacks to more than {max_bytes:,} bytes")
-                if num_values > max_values:
+                if values_left < 0:
                     raise OSError(f"column {chunk.path_in_schema} has more than {max_values:,} values")
 
 
@@ -57,33 +58,32 @@ def _pages(data: bytes, chunk: "pa.parquet.ColumnChunkMetaData") -> Iterator[tup
     start = min(filter(None, offsets), default=0)
     end = start + chunk.total_compressed_size
     while start < end:
-        header, start = _header(data, start)
-        start += header[_PACKED_SIZE]
-        yield header[_UNPACKED_SIZE], header["values"]
+        num_bytes, num_values, start = _page(data, start)
+        yield num_bytes, num_values
 
 
-def _header(data: bytes, start: int) -> tuple[dict[Any, Any], int]:
-    """Return the header of the page at a position, with its number of values as ``"values"``, and its end."""
+def _page(data: bytes, start: int) -> tuple[int, int, int]:
+    """Return the unpacked size in bytes of the page at a position, its number of values, and its end."""
     try:
         header, end = _struct(data, start, 0)
-        sizes = header[_UNPACKED_SIZE], header[_PACKED_SIZE]
+        unpacked, packed = header[_UNPACKED_SIZE], header[_PACKED_SIZE]
         kinds = [kind for kind in _ENCODINGS if kind in header]
         encodings = [header[kind][_ENCODINGS[kind]] for kind in kinds]
-        header["values"] = sum(header[kind][_NUM_VALUES] for kind in kinds if kind != _DICTIONARY_PAGE)
-        smallest = min(*sizes, header["values"])
+        num_values = sum(header[kind][_NUM_VALUES] for kind in kinds if kind != _DICTIONARY_PAGE)
+        smallest = min(unpacked, packed, num_values)
     except (IndexError, KeyError, TypeError):
         raise OSError(f"the page at byte {start:,} has no readable header") from None
     if smallest < 0 or _DELTA_BYTE_ARRAY in encodings:
         raise OSError(f"the page at byte {start:,} has sizes or an encoding that are not read")
-    return header, end
+    return unpacked, num_values, end + packed
 
 
-def _struct(data: bytes, i: int, depth: int) -> tuple[dict[Any, Any], int]:
+def _struct(data: bytes, i: int, depth: int) -> tuple[dict[int, Any], int]:
     """Return the fields of a struct by field number, and its end.
 
     The value of a field is None unless it is an integer or a struct.
     """
-    fields: dict[Any, Any] = {}
+    fields: dict[int, Any] = {}
     number = 0
     while byte := data[i]:
         i += 1
